@@ -1,0 +1,207 @@
+"""waveledger devices: the fleet."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from cli.context import open_ledger, reading
+from cli.options import DryRun, Limit, Page
+from cli.output import FormatOption, Output, Table, say, show, warn, when, yes
+from projections.queries import devices as query
+
+app = typer.Typer(help="The fleet: import, list, change, report.", rich_markup_mode=None, no_args_is_help=True)
+
+Uuids = Annotated[list[str], typer.Argument(metavar="UUID...", help="Device uuids; @FILE reads them from a file.")]
+
+
+@app.command("import")
+def import_devices(
+    ctx: typer.Context,
+    file: Annotated[str, typer.Argument(metavar="FILE.csv|-")],
+    dry_run: DryRun = False,
+    format: FormatOption = None,
+) -> None:
+    """Import devices from CSV: uuid,name,hardware_id,tag,group,production. Known ones are updated. All or nothing.
+
+    Example: waveledger devices import devices.csv
+    """
+    from cli.formats.devices import read_devices
+    from cli.progress import counter
+    from ledger.application import devices
+    from projections.facts import Facts
+
+    with counter("devices") as progress:
+        came = devices.import_devices(open_ledger(ctx), Facts(), read_devices(file), dry_run=dry_run, progress=progress)
+    counts = {"added": came.added, "changed": came.changed, "same": came.same}
+    line = ", ".join(f"{count} {what}" for what, count in counts.items())
+    show(Output({**counts, "dry_run": dry_run}, lines=[f"devices: {line}" + _dry(dry_run)]), format)
+
+
+@app.command("list")
+def list_devices(
+    ctx: typer.Context,
+    tag: Annotated[str | None, typer.Option(metavar="TAG", help="Only those that follow this tag.")] = None,
+    group: Annotated[str | None, typer.Option(metavar="GROUP", help="Only those in this group.")] = None,
+    production: Annotated[
+        bool | None, typer.Option("--production/--test", help="Only production, or only test devices.")
+    ] = None,
+    limit: Limit = 1000,
+    page: Page = 1,
+    format: FormatOption = None,
+) -> None:
+    """List devices with what they run and what they are offered.
+
+    Example: waveledger devices list --tag release --group canary
+    """
+    with reading(ctx) as connection:
+        found = query.page(connection, tag=tag, group=group, production=production, limit=limit, number=page)
+    document = {"devices": [_document(device) for device in found.devices], "total": found.total, "next": found.next}
+    rows = [
+        (d.name, d.uuid, d.hardware_id, d.tag, d.group, yes(d.production), d.target, d.view, d.latest)
+        for d in found.devices
+    ]
+    columns = ["name", "uuid", "hardware id", "tag", "group", "production", "runs", "view", "offered"]
+    show(Output(document, [Table(columns, rows)]), format)
+    if found.next:
+        say(f"{found.total} devices in all; the next page: --page {found.next}")
+
+
+@app.command("show")
+def show_device(
+    ctx: typer.Context,
+    device: Annotated[str, typer.Argument(metavar="UUID|NAME")],
+    format: FormatOption = None,
+) -> None:
+    """Show one device: what it runs, what it is offered, and why.
+
+    Example: waveledger devices show gw-001
+    """
+    from cli.errors import AmbiguousDevice, UnknownDevice
+
+    with reading(ctx) as connection:
+        found = query.show(connection, device)
+    if not found:
+        raise UnknownDevice(name=device[:100])
+    if len(found) > 1:
+        raise AmbiguousDevice(count=len(found), name=device, uuids=", ".join(d.uuid for d in found[:20]))
+    one = found[0]
+    facts = [
+        ("uuid", one.uuid),
+        ("name", one.name),
+        ("hardware id", one.hardware_id),
+        ("tag", one.tag),
+        ("group", one.group),
+        ("production", yes(one.production)),
+        ("runs", one.target),
+        ("seen at", when(one.seen_at)),
+        ("view", one.view),
+        ("offered", one.latest),
+        ("all it may install", ", ".join(one.targets)),
+        ("published", yes(one.published)),
+        ("because", one.reason),
+    ]
+    show(Output(_document(one), [Table(["device", one.name], facts)]), format)
+
+
+@app.command("set")
+def set_devices(
+    ctx: typer.Context,
+    uuids: Uuids,
+    tag: Annotated[str | None, typer.Option(metavar="TAG", help="The tag to follow.")] = None,
+    group: Annotated[str | None, typer.Option(metavar="GROUP", help="The group to be in.")] = None,
+    no_group: Annotated[bool, typer.Option("--no-group", help="Be in no group.")] = False,
+    dry_run: DryRun = False,
+    format: FormatOption = None,
+) -> None:
+    """Change the tag or group of devices, all or none of them.
+
+    Example: waveledger devices set 8a119b9e-16bc-4732-8f7b-7676d015b0dc --group canary
+    """
+    from cli.errors import UsageError
+    from cli.formats.uuids import read_many
+    from ledger.application import devices
+    from projections.facts import Facts
+
+    if tag is None and group is None and not no_group:
+        raise UsageError(problem="nothing to set: --tag, --group or --no-group", command="waveledger devices set")
+    if group is not None and no_group:
+        raise UsageError(problem="--group and --no-group contradict each other", command="waveledger devices set")
+    setting = devices.Setting(tag, group, no_group)
+    came = devices.set_devices(open_ledger(ctx), Facts(), read_many(uuids), setting, dry_run=dry_run)
+    document = {"changed": came.changed, "same": came.same, "dry_run": dry_run}
+    show(Output(document, lines=[f"devices: {came.changed} changed, {came.same} same" + _dry(dry_run)]), format)
+
+
+@app.command("remove")
+def remove_devices(ctx: typer.Context, uuids: Uuids, dry_run: DryRun = False, format: FormatOption = None) -> None:
+    """Remove devices from the fleet, all or none of them. Their history stays.
+
+    Example: waveledger devices remove @retired.txt
+    """
+    from cli.formats.uuids import read_many
+    from ledger.application import devices
+    from projections.facts import Facts
+
+    count = devices.remove_devices(open_ledger(ctx), Facts(), read_many(uuids), dry_run=dry_run)
+    show(Output({"removed": count, "dry_run": dry_run}, lines=[f"devices: {count} removed" + _dry(dry_run)]), format)
+
+
+@app.command("report")
+def report(
+    ctx: typer.Context,
+    file: Annotated[str, typer.Argument(metavar="FILE.csv|-")],
+    dry_run: DryRun = False,
+    format: FormatOption = None,
+) -> None:
+    """Take in what devices say they run: CSV with uuid,target,seen_at. Unknown devices are counted, never fatal.
+
+    Example: waveledger devices report reports.csv
+    """
+    from cli.formats.reports import read_reports
+    from ledger.application import devices
+    from projections.facts import Facts
+
+    came = devices.report(open_ledger(ctx), Facts(), read_reports(file), dry_run=dry_run)
+    document = {
+        "changed": came.changed,
+        "sightings": came.sightings,
+        "late": came.late,
+        "unknown": list(came.unknown),
+        "unknown_targets": list(came.unknown_targets),
+        "dry_run": dry_run,
+    }
+    line = f"reports: {came.changed} with another target, {came.sightings} sightings, {came.late} late"
+    show(Output(document, lines=[line + _dry(dry_run)]), format)
+    for what, names in (
+        ("devices that are not in the fleet", came.unknown),
+        ("targets never seen here", came.unknown_targets),
+    ):
+        if names:
+            more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+            warn(f"{len(names)} {what}: {', '.join(names[:20])}{more}")
+
+
+def _document(device: query.DeviceRow) -> dict[str, Any]:
+    return {
+        "uuid": device.uuid,
+        "name": device.name,
+        "hardware_id": device.hardware_id,
+        "tag": device.tag,
+        "group": device.group,
+        "production": device.production,
+        "target": device.target,
+        "seen_at": when(device.seen_at),
+        "eligible": {
+            "view": device.view,
+            "targets": list(device.targets),
+            "latest": device.latest,
+            "published": device.published,
+            "reason": device.reason,
+        },
+    }
+
+
+def _dry(dry_run: bool) -> str:
+    return " (dry run: nothing was appended)" if dry_run else ""

@@ -1,0 +1,64 @@
+"""waveledger keys: the TUF roots and their keys."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from sqlalchemy import text
+
+from cli.context import reading
+from cli.output import Format, FormatOption, Output, Table, show
+
+app = typer.Typer(help="The TUF roots and their keys.", rich_markup_mode=None, no_args_is_help=True)
+tuf = typer.Typer(help="The TUF roots and their keys.", rich_markup_mode=None, no_args_is_help=True)
+app.add_typer(tuf, name="tuf")
+
+
+@app.callback()
+def keys() -> None:
+    """The TUF roots and their keys."""
+
+
+@tuf.callback()
+def keys_tuf() -> None:
+    """The TUF roots and their keys."""
+
+
+@tuf.command("show-root")
+def show_root(
+    ctx: typer.Context,
+    prod: Annotated[bool, typer.Option("--prod", help="The production root; else the CI root.")] = False,
+    version: Annotated[int | None, typer.Option(min=1, metavar="N", help="Default: the newest.")] = None,
+    format: FormatOption = None,
+) -> None:
+    """Print a root as clients get it: the file to embed in devices. Its bytes with --format json, a summary else.
+
+    Example: waveledger keys tuf show-root --prod --format json
+    """
+    import orjson
+
+    from cli.errors import UnknownRoot
+
+    repository = "production" if prod else "ci"
+    with reading(ctx) as connection:
+        rows = connection.execute(
+            text("SELECT version, metadata FROM release_root WHERE repository = :repository ORDER BY version"),
+            {"repository": repository},
+        )
+        roots: dict[int, str] = dict(rows.tuples().all())
+    newest = max(roots)
+    wanted = version or newest
+    if wanted not in roots:
+        raise UnknownRoot(version=wanted, repository=repository, newest=newest)
+    if format is Format.JSON:
+        typer.echo(roots[wanted], nl=False)  # as it was signed: whoever pipes it to a device gets these bytes
+        return
+    signed = orjson.loads(roots[wanted])["signed"]
+    rows_ = [
+        (role, part["threshold"], keyid, signed["keys"][keyid]["keytype"])
+        for role, part in sorted(signed["roles"].items())
+        for keyid in part["keyids"]
+    ]
+    lines = [f"{repository} root, version {wanted} of {newest}, expires {signed['expires']}"]
+    show(Output(signed, [Table(["role", "threshold", "keyid", "type"], rows_)], lines), format)

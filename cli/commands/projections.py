@@ -1,0 +1,87 @@
+"""waveledger projections: the answers that are kept ready."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.context import open_ledger, reading
+from cli.output import FormatOption, Output, Table, show
+
+app = typer.Typer(
+    help="The answers that are kept ready, and how to rebuild them.", rich_markup_mode=None, no_args_is_help=True
+)
+
+Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="All of them if none is named.")]
+
+
+@app.command("list")
+def list_projections(ctx: typer.Context, format: FormatOption = None) -> None:
+    """List the projections and how far each one is.
+
+    Example: waveledger projections list
+    """
+    from projections import runner
+
+    with reading(ctx) as connection:
+        found = runner.states(connection)
+    document = {
+        "projections": [
+            {"name": s.name, "position": s.position, "head": s.head, "tables": list(s.tables)} for s in found
+        ]
+    }
+    show(Output(document, [Table(["name", "position", "head"], [(s.name, s.position, s.head) for s in found])]), format)
+
+
+@app.command("rebuild")
+def rebuild(ctx: typer.Context, names: Names = None, format: FormatOption = None) -> None:
+    """Drop projections and fold them again from the events. Readers keep the old ones until the new ones are whole.
+
+    Example: waveledger projections rebuild
+    """
+    from cli.progress import bar
+    from projections import runner
+
+    wanted = _known(names)
+    ledger = open_ledger(ctx)
+    done = []
+    for name in wanted:
+        with bar(f"rebuilding {name}") as progress:
+            done.append({"name": name, "position": runner.rebuild(ledger.engine, name, progress)})
+    lines = [f"{entry['name']}: rebuilt up to position {entry['position']}" for entry in done]
+    show(Output({"projections": done}, lines=lines), format)
+
+
+@app.command("verify")
+def verify(ctx: typer.Context, names: Names = None, format: FormatOption = None) -> None:
+    """Compare projections with a replay of the ledger. Exit 6: rows differ.
+
+    Example: waveledger projections verify
+    """
+    from cli.errors import ProblemsFound
+    from projections import runner
+
+    wanted = _known(names)
+    ledger = open_ledger(ctx)
+    found = [difference for name in wanted for difference in runner.verify(ledger.engine, name)]
+    document = {
+        "ok": not found,
+        "findings": [{"projection": d.projection, "table": d.table, "problem": d.problem, "row": d.row} for d in found],
+    }
+    rows = [(d.table, d.problem, ", ".join(f"{k}={v}" for k, v in d.row.items())[:120]) for d in found]
+    good = [f"{', '.join(wanted)}: equal to a replay of the ledger"]
+    show(Output(document, [Table(["table", "problem", "row"], rows)] if found else [], [] if found else good), format)
+    if found:
+        raise ProblemsFound(count=len(found), what="projections", advice="waveledger projections rebuild mends them")
+
+
+def _known(names: list[str] | None) -> list[str]:
+    from cli.errors import UnknownProjection
+    from projections import runner
+
+    known = [fold.name for fold in runner.folds()]
+    for name in names or []:
+        if name not in known:
+            raise UnknownProjection(name=name, known=", ".join(known))
+    return list(dict.fromkeys(names or known))

@@ -1,0 +1,140 @@
+"""Errors of the command line itself."""
+
+from __future__ import annotations
+
+from ledger.domain.errors import CheckFailed, LedgerError, NotFound, Refused
+
+
+class UsageError(LedgerError):
+    """The command line makes no sense in a way that Typer can't see."""
+
+    exit_code = 2
+    message = "{problem}"
+    hint = "{command} --help shows how it is used"
+    problem: str
+    command: str
+
+
+class BadFormat(LedgerError):
+    """WAVELEDGER_FORMAT is no format."""
+
+    exit_code = 2
+    message = "WAVELEDGER_FORMAT is {text!r}, which is not a format"
+    hint = "formats are table, json and csv"
+    text: str
+
+
+class UnknownDevice(NotFound):
+    """No device of that uuid or name."""
+
+    message = "there is no device {name!r}"
+    hint = "waveledger devices list shows the fleet"
+    name: str
+
+
+class AmbiguousDevice(Refused):
+    """Several devices have that name."""
+
+    message = "{count} devices are named {name!r}: {uuids}"
+    hint = "name one by its uuid"
+    name: str
+    count: int
+    uuids: str
+
+
+class NoActiveWave(NotFound):
+    """Nothing to show without a name."""
+
+    message = "no wave is active"
+    hint = "name a finished one: waveledger waves status WAVE; waveledger waves list shows all"
+
+
+class SeveralActiveWaves(Refused):
+    """One must be named."""
+
+    message = "several waves are active: {waves}"
+    hint = "name one: waveledger waves status WAVE"
+    waves: str
+
+
+class UnknownPosition(NotFound):
+    """The ledger does not have that many events."""
+
+    message = "there is no position {position}; the ledger has {size} events"
+    hint = "waveledger audit log lists them"
+    position: int
+    size: int
+
+
+class UnknownRoot(NotFound):
+    """No root of that version."""
+
+    message = "there is no version {version} of the {repository} root; the newest is {newest}"
+    hint = "leave --version out to see the newest"
+    repository: str
+    version: int
+    newest: int
+
+
+class UnknownProjection(NotFound):
+    """No projection of that name."""
+
+    message = "there is no projection {name!r}"
+    hint = "projections are: {known}"
+    name: str
+    known: str
+
+
+class ProblemsFound(CheckFailed):
+    """A check ran and found problems; they were printed."""
+
+    message = "{count} problems found in {what}"
+    hint = "{advice}"
+    count: int
+    what: str
+    advice: str
+
+
+class PlanUnreadable(Refused):
+    """A file that is no plan."""
+
+    message = "{path} is not a rollout plan: {problem}"
+    hint = "make one: waveledger waves rollout WAVE ... --dry-run -o PLAN.json"
+    path: str
+    problem: str
+
+
+class NotWritable(LedgerError):
+    """A file that the command was told to write."""
+
+    exit_code = 7
+    message = "cannot write {path}: {problem}"
+    hint = "check the directory and its permissions"
+    path: str
+    problem: str
+
+
+class NothingToPublishWith(LedgerError):
+    """No online keys where they are said to be."""
+
+    exit_code = 8
+    message = "no online keys at {where}"
+    hint = "say where they are: WAVELEDGER_ONLINE_KEYS=DIR (default: keys/online)"
+    where: str
+
+
+class NoDestination(LedgerError):
+    """Nowhere to publish to."""
+
+    exit_code = 2
+    message = "where to publish to is not said"
+    hint = "name a directory: waveledger tuf publish DIR, or set WAVELEDGER_PUBLISH"
+
+
+class UnsupportedDestination(LedgerError):
+    """A kind of destination that this version does not write to."""
+
+    exit_code = 2
+    message = "cannot publish to {where}: only directories are supported by this version"
+    hint = "publish to a directory, and copy or mount it where your web server is"
+    where: str

@@ -1,0 +1,84 @@
+"""Groups whose commands are imported when they are used: ``--help`` and each command load what they need.
+
+The error boundary is here too, so that a process and a test see the same: data on stdout, ``error:`` and ``hint:`` on
+stderr, and the exit code of the error's family.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import typer
+from typer.core import TyperGroup
+
+from ledger.domain.errors import LedgerError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+INTERRUPTED = 130
+
+
+class Lazy(NamedTuple):
+    """Where a command group is, and its line in the list of commands."""
+
+    module: str
+    help: str
+    hidden: bool = False
+
+
+class LazyGroup(TyperGroup):
+    """A group of groups; subclasses name them in `lazy`."""
+
+    lazy: ClassVar[Mapping[str, Lazy]] = {}
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names, in the order they were written."""
+        return [name for name, entry in self.lazy.items() if not entry.hidden]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import a group or command."""
+        entry = self.lazy.get(cmd_name)
+        if entry is None:
+            return None
+        command = typer.main.get_command(import_module(entry.module).app)
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The list of commands, without importing any of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in self.lazy.items() if not entry.hidden])
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; turn errors into messages and exit codes."""
+        try:
+            return super().invoke(ctx)
+        except LedgerError as error:
+            _report(str(error), error.render_hint(), verbose=_verbose(ctx))
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            _report("interrupted", "nothing was half-written; run the command again", verbose=0)
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            # The reader of stdout left (head, less): not an error of ours. Keep Python from complaining at exit.
+            sys.stdout = None
+            raise typer.Exit(0) from None
+        except (OSError, ValueError, AssertionError, LookupError, TypeError, AttributeError) as error:
+            _report(f"unexpected: {type(error).__name__}: {error}", "a bug; run with -v and report it", _verbose(ctx))
+            raise typer.Exit(1) from None
+
+
+def _verbose(ctx: Any) -> int:
+    return int(ctx.params.get("verbose") or 0)
+
+
+def _report(message: str, hint: str, verbose: int) -> None:
+    if verbose:
+        traceback.print_exc()
+    typer.echo(f"error: {message}", err=True)
+    if hint:
+        typer.echo(f"hint: {hint}", err=True)

@@ -1,0 +1,79 @@
+"""The program: options before the command, and the list of commands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+import typer
+
+from cli import settings
+from cli.lazy import Lazy, LazyGroup
+
+VERSION = "0.1.0"
+
+
+class Main(LazyGroup):
+    """All commands, by noun."""
+
+    lazy: ClassVar[Mapping[str, Lazy]] = {
+        "init": Lazy("cli.commands.init", "Create a ledger, its keys and its first TUF roots."),
+        "members": Lazy("cli.commands.members", "Who may act: owners and admins."),
+        "targets": Lazy("cli.commands.targets", "CI targets and production targets."),
+        "devices": Lazy("cli.commands.devices", "The fleet: import, list, change, report."),
+        "waves": Lazy("cli.commands.waves", "Promote a target to production devices, wave by wave."),
+        "wave": Lazy("cli.commands.waves", "The same as waves.", hidden=True),
+        "status": Lazy("cli.commands.status", "The whole factory at a glance."),
+        "tuf": Lazy("cli.commands.tuf", "Publish, refresh and verify the TUF repositories."),
+        "keys": Lazy("cli.commands.keys", "The TUF roots and their keys."),
+        "audit": Lazy("cli.commands.audit", "The history of the ledger."),
+        "projections": Lazy("cli.commands.projections", "The answers that are kept ready, and how to rebuild them."),
+    }
+
+
+app = typer.Typer(
+    cls=Main,
+    name="waveledger",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"waveledger {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def waveledger(
+    ctx: typer.Context,
+    store: Annotated[
+        str | None, typer.Option(metavar="URL", help="Event store. Environment: WAVELEDGER_STORE.")
+    ] = None,
+    actor: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who acts. Environment: WAVELEDGER_ACTOR. Default: login name.")
+    ] = None,
+    verbose: Annotated[int, typer.Option("--verbose", "-v", count=True, help="Show tracebacks.")] = 0,
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Release waves of a device fleet: an event-sourced ledger that any TUF client can trust.
+
+    A wave promotes a CI build to production devices: init, sign, rollout, then complete or cancel. Every step is an
+    event in the ledger (default: sqlite:///waveledger.db, here); what devices see is signed TUF metadata made from it.
+    """
+    ctx.obj = settings.read(store, actor, verbose)
+
+
+@app.command(hidden=True)
+def nothing() -> None:
+    """Typer needs one command of its own to build a group; all others are lazy."""
+
+
+def main(*arguments: Any) -> None:
+    """The console script."""
+    app(*arguments)

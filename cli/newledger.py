@@ -1,0 +1,54 @@
+"""Creating a store together with its keys and its first events: both or neither."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from cli.settings import Settings
+from ledger.domain.values import check_name, from_epoch
+from ledger.store import engine as store
+from ledger.store import migrate
+from ledger.store.errors import StoreExists
+
+if TYPE_CHECKING:
+    from ledger.application.factory import FactoryKeys
+
+
+class Created(NamedTuple):
+    """The key files that were written; the directory of the online keys is the last."""
+
+    files: Sequence[Path]
+
+
+def check(settings: Settings, factory: str) -> None:
+    """Whether it could be created. Raises: BadName, StoreExists."""
+    check_name("factory", factory)
+    check_name("member", settings.actor)
+    engine = store.open_engine(settings.store, must_exist=False)
+    path = engine.url.database
+    if path and Path(path).exists():
+        with store.reading(engine) as connection:
+            if migrate.has_ledger(connection):
+                raise StoreExists(store=settings.store)
+
+
+def create(settings: Settings, factory: str, directory: Path, keys: FactoryKeys, threshold: int) -> Created:
+    """Write the keys, then the ledger in one transaction. Raises: StoreExists, KeyFileExists, BadName."""
+    from cli import keyfiles
+    from ledger.application.factory import initialize
+    from ledger.session import Session
+    from ledger.tuf.roots import LIFETIME
+    from projections import runner
+    from projections.tables import all_tables
+
+    check(settings, factory)
+    engine = store.open_engine(settings.store, must_exist=False)
+    with keyfiles.written(directory, keys) as files:
+        with store.writing(engine) as connection:
+            migrate.create(connection, *all_tables())
+            runner.install(connection)
+            session = Session(connection, settings.actor, settings.now, [runner.Projector()])
+            initialize(session, factory, keys, threshold, from_epoch(settings.now) + LIFETIME)
+        return Created(files)

@@ -1,0 +1,125 @@
+"""What a command prints: one document as JSON, or the same as tables or CSV.
+
+Data goes to stdout, everything else to stderr. A table's cells come from names that were checked when they entered
+the ledger; whatever else is printed (reasons, problems) loses its control characters here.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from cli.errors import BadFormat
+
+
+class Format(StrEnum):
+    """The formats of ``--format``."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+FormatOption = Annotated[
+    Format | None,
+    typer.Option("--format", "-f", help="How to print. Environment: WAVELEDGER_FORMAT. Default: table."),
+]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under headings; `title` stands above them, empty for none."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a command has to say: `document` for JSON, `lines` and `tables` for people. CSV is the first table."""
+
+    document: Any
+    tables: Sequence[Table] = ()
+    lines: Sequence[str] = field(default=())
+
+
+def show(output: Output, wanted: Format | None) -> None:
+    """Print in the format that was asked for. Raises: BadFormat for a bad WAVELEDGER_FORMAT."""
+    match wanted or _from_environment():
+        case Format.JSON:
+            typer.echo(orjson.dumps(output.document, option=orjson.OPT_INDENT_2))
+        case Format.CSV:
+            typer.echo(_csv(output.tables[0] if output.tables else _lines_as_table(output.lines)), nl=False)
+        case Format.TABLE:
+            parts = [_clean(line) for line in output.lines]
+            for table in output.tables:
+                if parts:
+                    parts.append("")
+                parts += _table(table)
+            if parts:
+                typer.echo("\n".join(parts))
+
+
+def say(text: str) -> None:
+    """Something that is not data."""
+    typer.echo(_clean(text), err=True)
+
+
+def warn(text: str) -> None:
+    """Something to look at."""
+    say(f"warning: {text}")
+
+
+def when(seconds: int | None) -> str | None:
+    """RFC 3339 of seconds since 1970."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def yes(value: object) -> str:
+    """A truth value in a table."""
+    return "yes" if value else "no"
+
+
+def _from_environment() -> Format:
+    text = os.environ.get("WAVELEDGER_FORMAT") or Format.TABLE.value
+    try:
+        return Format(text)
+    except ValueError:
+        raise BadFormat(text=text) from None
+
+
+def _cell(value: object) -> str:
+    return "-" if value is None or value == "" else _clean(str(value))
+
+
+def _clean(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _table(table: Table) -> list[str]:
+    cells = [[heading.upper() for heading in table.columns], *([_cell(v) for v in row] for row in table.rows)]
+    widths = [max(len(row[place]) for row in cells) for place in range(len(table.columns))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return ([table.title] if table.title else []) + lines
+
+
+def _csv(table: Table) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([column.replace(" ", "_").lower() for column in table.columns])
+    writer.writerows([["" if value is None else value for value in row] for row in table.rows])
+    return text.getvalue()
+
+
+def _lines_as_table(lines: Sequence[str]) -> Table:
+    return Table(["message"], [[line] for line in lines])

@@ -1,0 +1,61 @@
+"""Rollout plans: a choice of devices in a file, looked at before it is committed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+
+from cli.errors import NotWritable, PlanUnreadable
+from ledger.application.waves import RolledOut
+from ledger.domain.rollout import PlanForAnotherWave, digest_of
+from ledger.domain.values import check_uuid
+
+_FORMAT = "waveledger-plan/1"
+
+
+class Plan(NamedTuple):
+    """The devices that a plan names; `group` is the group that the choice was made in."""
+
+    group: str | None
+    devices: tuple[str, ...]
+
+
+def write(path: str, came: RolledOut, devices: tuple[str, ...], limit: str | None) -> None:
+    """Write the choice of a dry run. Raises: NotWritable."""
+    document = {
+        "format": _FORMAT,
+        "wave": came.event.wave,
+        "tag": came.tag,
+        "version": came.number,
+        "group": came.event.selector.group,
+        "limit": limit,
+        "plan": digest_of(came.event.wave, devices),
+        "devices": list(devices),
+    }
+    try:
+        Path(path).write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    except OSError as problem:
+        raise NotWritable(path=path, problem=problem.strerror or str(problem)) from None
+
+
+def read(path: str, wave: str) -> Plan:
+    """Read a plan for this wave. Raises: PlanUnreadable, PlanForAnotherWave."""
+    try:
+        document = orjson.loads(Path(path).read_bytes())
+        if document["format"] != _FORMAT:
+            raise PlanUnreadable(path=path, problem=f"its format is not {_FORMAT}")
+        planned, group, devices, plan = (document[key] for key in ("wave", "group", "devices", "plan"))
+        uuids = tuple(check_uuid(uuid) for uuid in devices)
+    except OSError as problem:
+        raise PlanUnreadable(path=path, problem=problem.strerror or str(problem)) from None
+    except (ValueError, KeyError, TypeError) as problem:
+        raise PlanUnreadable(path=path, problem=f"{type(problem).__name__}: {problem}") from None
+    if planned != wave:
+        raise PlanForAnotherWave(planned=str(planned)[:100], wave=wave)
+    if not uuids:
+        raise PlanUnreadable(path=path, problem="it names no device")
+    if digest_of(wave, uuids) != plan:
+        raise PlanUnreadable(path=path, problem="its devices are not those that its hash was made of")
+    return Plan(group if isinstance(group, str) else None, uuids)

@@ -1,0 +1,43 @@
+"""What the environment and the options before the command say, read once."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+DEFAULT_STORE = "sqlite:///waveledger.db"
+DEFAULT_ONLINE_KEYS = "keys/online"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Flags before environment before defaults. `now` is the one reading of the clock, seconds since 1970."""
+
+    store: str
+    actor: str
+    online_keys: str
+    publish: str | None
+    verbose: int
+    now: int
+
+
+def read(store: str | None, actor: str | None, verbose: int, environment: Mapping[str, str] = os.environ) -> Settings:
+    """The settings of this invocation."""
+    return Settings(
+        store=store or environment.get("WAVELEDGER_STORE") or DEFAULT_STORE,
+        actor=actor or environment.get("WAVELEDGER_ACTOR") or _login(),
+        online_keys=environment.get("WAVELEDGER_ONLINE_KEYS") or DEFAULT_ONLINE_KEYS,
+        publish=environment.get("WAVELEDGER_PUBLISH") or None,
+        verbose=verbose,
+        now=int(datetime.now(UTC).timestamp()),
+    )
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

@@ -1,0 +1,309 @@
+"""The use cases of a wave: init, sign, rollout, complete, cancel.
+
+Rules of this module:
+
+* What needs an offline key reads and signs without a lock, then decides again under it: the documents must be the
+  ones that were signed, or somebody was faster.
+* A signature is recorded only when it verifies against the root (TUF 1.0 §4.2, detached over the canonical bytes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from sqlalchemy import Connection
+from tuf.api.metadata import Root
+
+from ledger.application.facts import FleetFacts, Reach, ReleaseFacts, Trusted
+from ledger.domain import initiation, members, rollout, wave
+from ledger.domain.errors import Conflict
+from ledger.domain.events import (
+    BATCH,
+    DevicesStaged,
+    Document,
+    Event,
+    Selector,
+    WaveInitialized,
+    WaveOpened,
+    WaveRolledOut,
+    WaveSigned,
+)
+from ledger.domain.initiation import WaveFacts, WaveRequest
+from ledger.domain.values import Target, from_epoch
+from ledger.session import Ledger, Session, load
+from ledger.tuf import canonical, documents, roots, signing, versions
+from ledger.tuf.keys import OfflineSigner
+
+FindSigner = Callable[[Root, frozenset[str]], OfflineSigner]
+"""From the current root and its online keyids to the one offline targets key of the holder."""
+
+ONLINE_HOURS = 4  # a device seen within these is online, and chosen first (fioctl)
+
+
+class WaveOvertaken(Conflict):
+    """The ledger changed while the wave was being signed."""
+
+    message = "tag {tag} changed while wave {wave} was being signed"
+    hint = "nothing was recorded; run the command again to sign the wave as it would be now"
+    tag: str
+    wave: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A wave that init would make, and the bytes to sign for it."""
+
+    initialized: WaveInitialized
+    opened: WaveOpened
+    to_sign: tuple[bytes, ...]
+    new: tuple[Target, ...]
+
+
+def init(
+    ledger: Ledger, facts: ReleaseFacts, request: WaveRequest, find_signer: FindSigner, *, dry_run: bool = False
+) -> Prepared:
+    """Prepare a wave and record it with its first offline signature. Delivers nothing, publishes nothing."""
+    with ledger.reading() as connection:
+        members.require_member(facts.members(connection), ledger.actor)
+        trusted = facts.trusted(connection, "production")
+        signer = _find(trusted, find_signer)
+        prepared = _prepare(connection, facts, request, trusted, ledger.now)
+    signatures = _sign_all(trusted, signer, prepared.to_sign)
+    with ledger.writing(dry_run=dry_run) as session:
+        members.require_member(facts.members(session.connection), session.actor)
+        trusted_now = facts.trusted(session.connection, "production")
+        again = _prepare(session.connection, facts, request, trusted_now, session.now)
+        if again != prepared:
+            raise WaveOvertaken(tag=request.tag, wave=request.wave)
+        session.append(f"tag:{request.tag}", [prepared.opened])
+        signed = WaveSigned(request.wave, signer.keyid, signatures)
+        session.append(f"wave:{request.wave}", [prepared.initialized, signed], expected=0)
+    return prepared
+
+
+def sign(
+    ledger: Ledger, facts: ReleaseFacts, name: str, find_signer: FindSigner, *, dry_run: bool = False
+) -> wave.Wave:
+    """Add an offline signature to an active wave; returns the wave as it is then."""
+    with ledger.reading() as connection:
+        members.require_member(facts.members(connection), ledger.actor)
+        trusted = facts.trusted(connection, "production")
+        before = load(connection, f"wave:{name}")
+        state = wave.require_active(_fold(before, name))
+        signer = _find(trusted, find_signer)
+        wave.require_unsigned_by(state, signer.keyid)
+        to_sign = tuple(signed_bytes(document, own_body(connection, document)) for document in state.init.documents)
+    signatures = _sign_all(trusted, signer, to_sign)
+    with ledger.writing(dry_run=dry_run) as session:
+        members.require_member(facts.members(session.connection), session.actor)
+        if facts.trusted(session.connection, "production") != trusted:
+            raise WaveOvertaken(tag=state.init.tag, wave=name)
+        now = load_wave(session, name)
+        event = wave.sign(now, signer.keyid, signatures)
+        session.append(f"wave:{name}", [event], expected=len(before))
+        return wave.evolve(now, event)
+
+
+@dataclass(frozen=True)
+class RolloutRequest:
+    """What the user asks rollout for. A `plan` is exactly these devices, looked at before."""
+
+    wave: str
+    group: str | None = None
+    limit: rollout.Limit | None = None
+    uuids: tuple[str, ...] | None = None
+    plan: tuple[str, ...] | None = None
+
+    @property
+    def full_group(self) -> bool:
+        """Whether the group itself is the list, with whoever joins it later."""
+        return self.group is not None and self.limit is None and self.uuids is None and self.plan is None
+
+
+@dataclass(frozen=True)
+class RolledOut:
+    """What a rollout came to. `uuids` is empty for a full group, whose list is the group."""
+
+    event: WaveRolledOut
+    tag: str
+    number: int
+    uuids: tuple[str, ...]
+    matching: int
+
+
+def roll_out(
+    ledger: Ledger, releases: ReleaseFacts, fleet: FleetFacts, request: RolloutRequest, *, dry_run: bool = False
+) -> RolledOut:
+    """Deliver an active wave to a subset of the production devices on its tag."""
+    if not request.group and request.limit is None and request.uuids is None and request.plan is None:
+        raise rollout.NothingSelected(wave=request.wave)
+    with ledger.writing(dry_run=dry_run) as session:
+        members.require_member(releases.members(session.connection), session.actor)
+        active = wave.require_ready(load_wave(session, request.wave))
+        listed = request.plan if request.plan is not None else request.uuids
+        reach = Reach(request.wave, active.init.tag, active.init.number, request.group, listed)
+        if request.group and not fleet.group_exists(session.connection, request.group):
+            raise rollout.UnknownGroup(group=request.group)
+        choice, digest = _choose(session, fleet, request, reach)
+        event = wave.roll_out(
+            active,
+            Selector(request.group, str(request.limit) if request.limit else None, len(listed) if listed else None),
+            full_group=request.full_group,
+            devices=choice.matching if request.full_group else len(choice.uuids),
+            skipped=choice.skipped,
+            digest=digest,
+            plan=digest if request.plan is not None else None,
+        )
+        session.append(f"wave:{request.wave}", [event])
+        session.append(
+            f"rollout:{request.wave}:{event.rollout}",
+            [
+                DevicesStaged(request.wave, event.rollout, choice.uuids[start : start + BATCH])
+                for start in range(0, len(choice.uuids), BATCH)
+            ],
+        )
+        return RolledOut(event, active.init.tag, active.init.number, choice.uuids, choice.matching)
+
+
+def complete(ledger: Ledger, facts: ReleaseFacts, name: str, *, dry_run: bool = False) -> WaveInitialized:
+    """Make the wave's targets the production targets of its tag, for all its devices, for good."""
+    with ledger.writing(dry_run=dry_run) as session:
+        members.require_member(facts.members(session.connection), session.actor)
+        active = wave.require_ready(load_wave(session, name))
+        production = facts.production(session.connection, active.init.tag)
+        pruned = tuple(sorted(n for n, target in production.items() if target.number in active.init.prune))
+        completed, tag_events = wave.complete(active, pruned)
+        session.append(f"wave:{name}", [completed])
+        session.append(f"tag:{active.init.tag}", tag_events)
+        return active.init
+
+
+def cancel(
+    ledger: Ledger, facts: ReleaseFacts, name: str, reason: str | None, *, dry_run: bool = False
+) -> wave.ActiveWave:
+    """End the wave without making its target a production target; returns it as it was."""
+    with ledger.writing(dry_run=dry_run) as session:
+        members.require_member(facts.members(session.connection), session.actor)
+        active = wave.require_active(load_wave(session, name))
+        canceled, closed = wave.cancel(active, reason)
+        session.append(f"wave:{name}", [canceled])
+        session.append(f"tag:{active.init.tag}", [closed])
+        return active
+
+
+def load_wave(session: Session, name: str) -> wave.Wave:
+    """The wave's state under the lock. Raises: UnknownWave."""
+    return _fold(session.load(f"wave:{name}"), name)
+
+
+def fold_wave(connection: Connection, name: str) -> wave.Wave:
+    """The wave's state in a reading transaction. Raises: UnknownWave."""
+    return _fold(load(connection, f"wave:{name}"), name)
+
+
+def own_body(connection: Connection, document: Document) -> bytes:
+    """The targets in a document, as canonical JSON of the targets map."""
+    if document.signed is not None:
+        return documents.split_targets(document.signed.encode()).body
+    if document.content is None:
+        return documents.EMPTY_BODY
+    content = fold_wave(connection, document.content).init.documents[0]
+    return own_body(connection, content)
+
+
+def signed_bytes(document: Document, body: bytes) -> bytes:
+    """The canonical signed part of a document: as it was signed, or rendered again from its header."""
+    if document.signed is not None:
+        return document.signed.encode()
+    return documents.targets_signed(document.version, document.expires, body)
+
+
+def _fold(events: Sequence[Event], name: str) -> wave.Wave:
+    state: wave.Wave | None = None
+    for event in events:
+        state = wave.evolve(state, cast("wave.WaveEvent", event))
+    if state is None:
+        raise wave.UnknownWave(wave=name)
+    return state
+
+
+def _prepare(connection: Connection, facts: ReleaseFacts, request: WaveRequest, trusted: Trusted, now: int) -> Prepared:
+    tag = facts.tag(connection, request.tag)
+    known = WaveFacts(
+        ci_targets=facts.ci_targets(connection, request.number),
+        tag=tag,
+        name_used=bool(load(connection, f"wave:{request.wave}")),
+        production=facts.production(connection, request.tag),
+    )
+    targets = initiation.decide_targets(request, known, from_epoch(now))
+    lane = tag.lane + 1
+    body = canonical.targets_body({n: canonical.encode_unchecked(t.body) for n, t in targets.all.items()})
+    version = versions.version_of(lane)
+    own_bytes = documents.targets_signed(version, request.expires, body)
+    own = Document(f"wave/{request.wave}", version, request.expires, None, own_bytes.decode())
+    live = tag.production
+    recovery = Document(
+        tag.view,
+        versions.version_of(lane + 1),
+        max(request.expires, live.expires) if live else request.expires,
+        live.content if live else None,
+        None,
+    )
+    root = roots.load_root(trusted.metadata).signed
+    initialized = WaveInitialized(
+        request.wave,
+        request.tag,
+        request.number,
+        request.source_tag,
+        request.prune,
+        tuple(target.name for target in targets.new),
+        request.expires,
+        trusted.version,
+        root.roles["targets"].threshold,
+        (own, recovery),
+    )
+    opened = WaveOpened(request.tag, request.wave, request.number, lane, lane + 1)
+    to_sign = (own_bytes, signed_bytes(recovery, own_body(connection, recovery)))
+    return Prepared(initialized, opened, to_sign, targets.new)
+
+
+def _find(trusted: Trusted, find_signer: FindSigner) -> OfflineSigner:
+    root = roots.load_root(trusted.metadata).signed
+    return find_signer(root, frozenset({trusted.online_targets_keyid}))
+
+
+def _sign_all(trusted: Trusted, signer: OfflineSigner, to_sign: Sequence[bytes]) -> tuple[str, ...]:
+    root = roots.load_root(trusted.metadata).signed
+    signatures = tuple(signer.sign(data) for data in to_sign)
+    for data, signature in zip(to_sign, signatures, strict=True):
+        signing.require_valid(root, "targets", data, signer.keyid, signature)
+    return signatures
+
+
+def _choose(session: Session, fleet: FleetFacts, request: RolloutRequest, reach: Reach) -> tuple[rollout.Choice, str]:
+    connection = session.connection
+    if request.full_group:
+        group = str(request.group)
+        if fleet.group_reached(connection, request.wave, group):
+            raise rollout.GroupAlreadyReached(wave=request.wave, group=group)
+        reached, already = fleet.group_members(connection, reach)
+        return rollout.Choice((), reached, already), rollout.group_digest(request.wave, group)
+    problems = fleet.not_eligible(connection, reach) if reach.uuids is not None else []
+    if problems and request.plan is None:
+        raise rollout.DevicesNotEligible(count=len(problems), listing=rollout.crop_listing(problems))
+    choice = fleet.choose(connection, reach, request.limit, session.now - ONLINE_HOURS * 3600)
+    if request.plan is not None:
+        chosen = set(choice.uuids)
+        refused = {problem.split(" ", 1)[0] for problem in problems}
+        problems += [
+            f"{uuid} (already in the wave, or at its number)"
+            for uuid in request.plan
+            if uuid not in chosen and uuid not in refused
+        ]
+        if problems:
+            raise rollout.PlanStale(count=len(problems), listing=rollout.crop_listing(problems))
+    elif request.limit is not None and not choice.uuids:
+        raise rollout.NoCandidate(wave=request.wave, matching=choice.matching)
+    return choice, rollout.digest_of(request.wave, choice.uuids)

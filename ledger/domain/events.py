@@ -1,0 +1,358 @@
+"""What can have happened: every event of the ledger, as released.
+
+Rules of this module:
+
+* Facts in the past tense. A topic is a plain word and a version, never a module path: Python code can be
+  renamed, the ledger cannot.
+* Once released, a topic's fields are for ever. A new shape is a new version here and an entry in
+  `ledger.upcasters`; the golden corpus in ``tests/golden`` holds the bytes.
+* Times inside are aware UTC datetimes of whole seconds. Who and when an event was recorded is in its envelope.
+* Bulk facts of the fleet are columns: element *i* of each tuple belongs to device *i*, at most `BATCH` an event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar, TypeAlias, get_args
+
+from ledger.domain.values import JsonObject
+
+BATCH = 1000  # devices an event; one event each cost 5 times the space and 100 times the time (DESIGN §3)
+
+
+# factory: the namespace, and who may act in it
+
+
+@dataclass(frozen=True, slots=True)
+class FactoryInitialized:
+    """The ledger began. `ledger_key` is the hex Ed25519 public key that signs its checkpoints."""
+
+    topic: ClassVar[str] = "factory.initialized/1"
+    factory: str
+    ledger_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemberAdded:
+    """Somebody may act from now on; `role` is ``owner`` or ``admin``."""
+
+    topic: ClassVar[str] = "member.added/1"
+    member: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRemoved:
+    """Somebody may not act any more."""
+
+    topic: ClassVar[str] = "member.removed/1"
+    member: str
+
+
+# trust: the two root chains, `repository` is "production" or "ci"
+
+
+@dataclass(frozen=True, slots=True)
+class RootPublished:
+    """A root that clients are to trust next. `metadata` is the file, whole, as clients get it."""
+
+    topic: ClassVar[str] = "root.published/1"
+    repository: str
+    version: int
+    expires: datetime
+    metadata: str
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineKeySet:
+    """The public half of an online key. Where its private half is, is configuration and not history."""
+
+    topic: ClassVar[str] = "online-key.set/1"
+    repository: str
+    role: str
+    keyid: str
+    key: JsonObject
+
+
+# catalog: what CI built
+
+
+@dataclass(frozen=True, slots=True)
+class CiTargetsImported:
+    """CI targets that are new or whose custom fields changed; `targets` maps a name to its TUF target."""
+
+    topic: ClassVar[str] = "ci-targets.imported/1"
+    source: str
+    targets: dict[str, JsonObject]
+
+
+# tag: the production line of one tag, and the owner of "at most one active wave"
+
+
+@dataclass(frozen=True, slots=True)
+class WaveOpened:
+    """The tag's one place for an active wave is taken, and these lanes of targets versions with it."""
+
+    topic: ClassVar[str] = "tag.wave-opened/1"
+    tag: str
+    wave: str
+    number: int
+    first_lane: int
+    last_lane: int
+
+
+@dataclass(frozen=True, slots=True)
+class TargetsPromoted:
+    """A wave's document became the tag's production targets; `version` is its TUF targets version."""
+
+    topic: ClassVar[str] = "targets.promoted/1"
+    tag: str
+    wave: str
+    number: int
+    version: int
+    expires: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TargetsPruned:
+    """Targets left production with that promotion."""
+
+    topic: ClassVar[str] = "targets.pruned/1"
+    tag: str
+    wave: str
+    numbers: tuple[int, ...]
+    targets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """A view whose document is, from now on, the recovery document that a canceled wave brought."""
+
+    view: str
+    version: int
+    expires: datetime
+    content: str | None  # the wave whose own document holds the targets; None: the empty list
+
+
+@dataclass(frozen=True, slots=True)
+class WaveClosed:
+    """The tag's place is free again; `outcome` is ``complete`` or ``canceled``."""
+
+    topic: ClassVar[str] = "tag.wave-closed/1"
+    tag: str
+    wave: str
+    outcome: str
+    recovered: tuple[Recovery, ...]
+
+
+# wave: one promotion, from init to its end
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A targets document of a wave: its own (`signed` is the canonical signed part) or a recovery document.
+
+    A recovery document is kept as its header: its targets are those of `content`, the wave whose own document
+    the view showed at init (None: the empty list).
+    """
+
+    view: str
+    version: int
+    expires: datetime
+    content: str | None
+    signed: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WaveInitialized:
+    """A wave was prepared. `documents[0]` is its own; `targets` names those that are new in it."""
+
+    topic: ClassVar[str] = "wave.initialized/1"
+    wave: str
+    tag: str
+    number: int
+    source_tag: str | None
+    prune: tuple[int, ...]
+    targets: tuple[str, ...]
+    expires: datetime
+    root_version: int
+    threshold: int
+    documents: tuple[Document, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WaveSigned:
+    """One offline key signed all of a wave's documents; `signatures[i]` (hex) is over `documents[i]`."""
+
+    topic: ClassVar[str] = "wave.signed/1"
+    wave: str
+    keyid: str
+    signatures: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """How a rollout was asked for: `limit` as typed (``25%``), `uuids` the number of devices listed."""
+
+    group: str | None
+    limit: str | None
+    uuids: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class WaveRolledOut:
+    """One delivery to a subset. With `full_group` the group itself is the list, future members included.
+
+    `devices` were reached now, `skipped` were asked for but had it; `digest` is the hash of the choice (the plan).
+    """
+
+    topic: ClassVar[str] = "wave.rolled-out/1"
+    wave: str
+    rollout: int
+    selector: Selector
+    full_group: bool
+    devices: int
+    skipped: int
+    digest: str
+    plan: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WaveCompleted:
+    """The wave's target became a production target, for all devices on the tag."""
+
+    topic: ClassVar[str] = "wave.completed/1"
+    wave: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaveCanceled:
+    """The wave ended without making its target a production target."""
+
+    topic: ClassVar[str] = "wave.canceled/1"
+    wave: str
+    reason: str | None
+
+
+# rollout: the devices of one rollout
+
+
+@dataclass(frozen=True, slots=True)
+class DevicesStaged:
+    """Devices that a rollout reached, by uuid."""
+
+    topic: ClassVar[str] = "devices.staged/1"
+    wave: str
+    rollout: int
+    devices: tuple[str, ...]
+
+
+# fleet
+
+
+@dataclass(frozen=True, slots=True)
+class DevicesRegistered:
+    """Devices seen for the first time, or again after their removal."""
+
+    topic: ClassVar[str] = "devices.registered/1"
+    uuids: tuple[str, ...]
+    names: tuple[str, ...]
+    hardware_ids: tuple[str, ...]
+    tags: tuple[str, ...]
+    groups: tuple[str | None, ...]
+    production: tuple[bool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DevicesChanged:
+    """Devices as they are now, all columns, after at least one of them changed."""
+
+    topic: ClassVar[str] = "devices.changed/1"
+    uuids: tuple[str, ...]
+    names: tuple[str, ...]
+    hardware_ids: tuple[str, ...]
+    tags: tuple[str, ...]
+    groups: tuple[str | None, ...]
+    production: tuple[bool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DevicesRemoved:
+    """Devices that left the fleet."""
+
+    topic: ClassVar[str] = "devices.removed/1"
+    uuids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DevicesReported:
+    """Devices that say they run another target than before. `seen_at` in seconds since 1970; number 0: unknown."""
+
+    topic: ClassVar[str] = "devices.reported/1"
+    uuids: tuple[str, ...]
+    targets: tuple[str | None, ...]
+    numbers: tuple[int, ...]
+    seen_at: tuple[int, ...]
+
+
+# publication: what was signed online and shown, one stream a TUF repository
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentPublished:
+    """A targets document shown for the first time, with the online signature it got.
+
+    Offline-signed documents stay where they were signed: document `view` of `wave`. A CI document is signed
+    online alone; its `signed` bytes are here, and `content_position` says which state of the catalog it lists.
+    """
+
+    version: int
+    keyid: str
+    signature: str
+    wave: str | None
+    view: str
+    signed: str | None
+    content_position: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ViewPublished:
+    """What one view shows: `version` is that of its timestamp and snapshot, whose files are here, whole."""
+
+    view: str
+    version: int
+    targets_version: int
+    snapshot: str
+    timestamp: str
+    snapshot_expires: datetime
+    timestamp_expires: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataPublished:
+    """All views of one TUF repository, signed online. `repository` is ``production/<tag>`` or ``ci/<tag>``.
+
+    `closed` views get a last copy of production's files; `removed` ones are deleted.
+    """
+
+    topic: ClassVar[str] = "metadata.published/1"
+    repository: str
+    root_version: int
+    documents: tuple[DocumentPublished, ...]
+    views: tuple[ViewPublished, ...]
+    closed: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+Event: TypeAlias = (
+    FactoryInitialized | MemberAdded | MemberRemoved
+    | RootPublished | OnlineKeySet
+    | CiTargetsImported
+    | WaveOpened | TargetsPromoted | TargetsPruned | WaveClosed
+    | WaveInitialized | WaveSigned | WaveRolledOut | WaveCompleted | WaveCanceled
+    | DevicesStaged
+    | DevicesRegistered | DevicesChanged | DevicesRemoved | DevicesReported
+    | MetadataPublished
+)  # fmt: skip
+EVENTS: tuple[type[Event], ...] = get_args(Event)

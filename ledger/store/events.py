@@ -1,0 +1,174 @@
+"""Reading the ledger as it is stored, without decoding it: what reports, projections and proofs start from.
+
+Rules of this module:
+
+* It imports nothing heavy, above all not eventsourcing: every reading command goes through it.
+* Events come in order of position (of version, when a stream is asked for), a chunk at a time: a million of them are
+  never in memory at once.
+* A payload is handed out as it was appended; compression is seen nowhere else.
+* The caller brings the transaction: all that one `reading` returns belongs together.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection
+
+from ledger.merkle import Frontier
+from ledger.store.bulk import SqlValue, insert, query
+from ledger.store.errors import HeadDamaged, PayloadDamaged
+
+FETCH_ROWS = 1_000
+PLAIN = "json"
+COMPRESSED = "json+zlib"
+
+_SELECT = "SELECT position, stream, version, topic, recorded_at, actor, encoding, payload FROM event"
+
+
+class Row(NamedTuple):
+    """One event as it is stored; `recorded_at` in seconds since 1970, `payload` uncompressed."""
+
+    position: int
+    stream: str
+    version: int
+    topic: str
+    recorded_at: int
+    actor: str
+    payload: bytes
+
+
+class Head(NamedTuple):
+    """How far the ledger goes; `recorded_at` is the newest event's, in seconds since 1970, 0 before the first."""
+
+    size: int
+    root: bytes
+    recorded_at: int
+
+
+class Checkpoint(NamedTuple):
+    """A signed note over the ledger's root at one size."""
+
+    size: int
+    note: str
+
+
+def read(
+    connection: Connection,
+    *,
+    after: int = 0,
+    until: int | None = None,
+    topics: Sequence[str] = (),
+    stream: str | None = None,
+    after_version: int | None = None,
+    until_version: int | None = None,
+    limit: int | None = None,
+    descending: bool = False,
+) -> Iterator[Row]:
+    """Events one after the other; every condition left out lets everything pass.
+
+    Args:
+        connection: an open transaction; it has to stay open until the last event was taken.
+        after: only positions above this one.
+        until: only positions up to this one, itself included.
+        topics: only these topics; none given: all.
+        stream: only this stream.
+        after_version: only versions of the stream above this one.
+        until_version: only versions of the stream up to this one, itself included.
+        limit: at most so many.
+        descending: newest first.
+    """
+    conditions: list[tuple[str, Sequence[SqlValue]]] = []
+    if after:
+        conditions.append(("position > ?", (after,)))
+    if until is not None:
+        conditions.append(("position <= ?", (until,)))
+    if stream is not None:
+        conditions.append(("stream = ?", (stream,)))
+    if after_version is not None:
+        conditions.append(("version > ?", (after_version,)))
+    if until_version is not None:
+        conditions.append(("version <= ?", (until_version,)))
+    if topics:
+        conditions.append((f"topic IN ({', '.join('?' * len(topics))})", topics))
+    where = " AND ".join(condition for condition, _ in conditions)
+    values: list[SqlValue] = [value for _, given in conditions for value in given]
+    order = ("position" if stream is None else "version") + (" DESC" if descending else "")
+    sql = f"{_SELECT} {'WHERE ' + where if where else ''} ORDER BY {order}"
+    if limit is not None:
+        sql += " LIMIT ?"
+        values.append(limit)
+    return _rows(connection, sql, tuple(values))
+
+
+def get(connection: Connection, position: int) -> Row | None:
+    """The event at a position."""
+    return next(_rows(connection, f"{_SELECT} WHERE position = ?", (position,)), None)
+
+
+def last(connection: Connection, stream: str) -> Row | None:
+    """The newest event of a stream."""
+    return next(read(connection, stream=stream, descending=True, limit=1), None)
+
+
+def stream_version(connection: Connection, stream: str) -> int:
+    """The version of a stream's newest event, 0 if it has none."""
+    found = query(connection, "SELECT max(version) FROM event WHERE stream = ?", (stream,)).fetchone()
+    return int(found[0] or 0) if found else 0
+
+
+def head(connection: Connection) -> Head:
+    """The ledger's size, its Merkle root and the time of its newest event. Raises: HeadDamaged."""
+    frontier, recorded_at = frontier_of_head(connection)
+    return Head(frontier.size, frontier.root(), recorded_at)
+
+
+def frontier_of_head(connection: Connection) -> tuple[Frontier, int]:
+    """The frontier that the next append goes on from, and the newest event's time. Raises: HeadDamaged."""
+    row = query(connection, "SELECT size, frontier, recorded_at FROM head WHERE id = 1").fetchone()
+    if row is None:
+        raise HeadDamaged(problem="its row is missing")
+    size, data, recorded_at = row
+    try:
+        frontier = Frontier.from_bytes(data)
+    except (ValueError, TypeError) as error:
+        raise HeadDamaged(problem=str(error)) from error
+    if frontier.size != size:
+        raise HeadDamaged(problem=f"its size is {size}, its frontier's {frontier.size}")
+    return frontier, recorded_at
+
+
+def add_checkpoint(connection: Connection, size: int, note: str) -> None:
+    """Keeps a signed note. The same note once more changes nothing; another one of the same size is refused."""
+    kept = query(connection, "SELECT note FROM checkpoint WHERE size = ?", (size,)).fetchone()
+    if kept != (note,):
+        insert(connection, "checkpoint", ("size", "note"), [(size, note)])
+
+
+def newest_checkpoint(connection: Connection) -> Checkpoint | None:
+    """The checkpoint of the greatest size."""
+    row = query(connection, "SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1").fetchone()
+    return None if row is None else Checkpoint(*row)
+
+
+def _rows(connection: Connection, sql: str, values: tuple[SqlValue, ...]) -> Iterator[Row]:
+    make = Row._make
+    cursor = query(connection, sql, values)
+    try:
+        while chunk := cursor.fetchmany(FETCH_ROWS):
+            for position, stream, version, topic, recorded_at, actor, encoding, payload in chunk:
+                plain = payload if encoding == PLAIN else _uncompressed(position, encoding, payload)
+                yield make((position, stream, version, topic, recorded_at, actor, plain))
+    finally:
+        cursor.close()
+
+
+def _uncompressed(position: int, encoding: Any, payload: Any) -> bytes:
+    if encoding != COMPRESSED:
+        raise PayloadDamaged(position=position, problem=f"unknown encoding {encoding!r}")
+    try:
+        return zlib.decompress(payload)
+    except (zlib.error, TypeError) as error:
+        raise PayloadDamaged(position=position, problem=str(error)) from error

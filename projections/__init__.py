@@ -1,0 +1,1 @@
+"""The read side: rebuildable answers, and the TUF tree."""

@@ -1,0 +1,131 @@
+"""What the use cases ask, answered from the projections inside their transaction (see `ledger.application.facts`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, text
+
+from ledger.application.facts import Reach, Trusted
+from ledger.domain.fleet import Device, Running
+from ledger.domain.rollout import Choice, Limit
+from ledger.domain.tag import Tag
+from ledger.domain.values import JsonObject, Target, read_target
+from ledger.store import bulk
+from projections import select, tags
+
+_IN = 500  # values in one IN list: far below what SQLite (32,766) and PostgreSQL (65,535) take
+
+_DEVICE = (
+    "SELECT d.uuid, d.name, h.name, t.name, g.name, d.production, r.name, d.reported_at, s.confirmed_at "
+    "FROM fleet_device d JOIN fleet_name h ON h.kind = 'hardware' AND h.id = d.hw "
+    "JOIN fleet_name t ON t.kind = 'tag' AND t.id = d.tag "
+    "LEFT JOIN fleet_name g ON g.kind = 'group' AND g.id = d.grp "
+    "LEFT JOIN fleet_name r ON r.kind = 'target' AND r.id = d.target "
+    "LEFT JOIN sighting s ON s.dev = d.dev WHERE d.uuid IN"
+)
+
+
+class Facts:
+    """Both protocols of `ledger.application.facts`. Without state: every answer is asked of the connection."""
+
+    def members(self, connection: Connection) -> dict[str, str]:
+        """Names and roles."""
+        return dict(connection.execute(text("SELECT member, role FROM release_member")).tuples().all())
+
+    def ci_targets(self, connection: Connection, number: int) -> tuple[Target, ...]:
+        """All CI targets with the number."""
+        statement = text("SELECT name, body FROM release_ci_target WHERE number = :number ORDER BY name")
+        found = connection.execute(statement, {"number": number})
+        return tuple(read_target(name, orjson.loads(body)) for name, body in found)
+
+    def ci_bodies(self, connection: Connection, names: Sequence[str]) -> dict[str, JsonObject]:
+        """The TUF targets of those names that are known."""
+        rows = _select_in(connection, "SELECT name, body FROM release_ci_target WHERE name IN", names)
+        return {name: orjson.loads(body) for name, body in rows}
+
+    def tag(self, connection: Connection, name: str) -> Tag:
+        """The state of a tag."""
+        row = connection.execute(text("SELECT * FROM release_tag WHERE tag = :tag"), {"tag": name}).mappings().first()
+        return Tag(name) if row is None else tags.from_row(dict(row))
+
+    def production(self, connection: Connection, tag: str) -> dict[str, Target]:
+        """The tag's production targets by name."""
+        statement = text("SELECT name, body FROM release_view_target WHERE view = :view ORDER BY name")
+        found = connection.execute(statement, {"view": f"production/{tag}"})
+        return {name: read_target(name, orjson.loads(body)) for name, body in found}
+
+    def trusted(self, connection: Connection, repository: str) -> Trusted:
+        """The newest root of ``production`` or ``ci``."""
+        key = {"repository": repository}
+        statement = text(
+            "SELECT version, metadata FROM release_root WHERE repository = :repository ORDER BY version DESC LIMIT 1"
+        )
+        version, metadata = connection.execute(statement, key).one()
+        keyid = connection.execute(
+            text("SELECT keyid FROM release_online_key WHERE repository = :repository AND role = 'targets'"), key
+        ).scalar_one()
+        return Trusted(version, metadata.encode(), keyid)
+
+    def devices(self, connection: Connection, uuids: Sequence[str]) -> dict[str, Device]:
+        """Those of the devices that are in the fleet."""
+        rows = _select_in(connection, _DEVICE, uuids)
+        return {uuid: Device(uuid, name, hw, tag, grp, bool(p)) for uuid, name, hw, tag, grp, p, *_ in rows}
+
+    def running(self, connection: Connection, uuids: Sequence[str]) -> dict[str, Running]:
+        """What those of the devices that are in the fleet run."""
+        rows = _select_in(connection, _DEVICE, uuids)
+        return {row[0]: Running(row[6], max(row[7], row[8] or 0)) for row in rows}
+
+    def numbers(self, connection: Connection, targets: Sequence[str]) -> Mapping[str, int]:
+        """The numbers of those targets that the ledger ever had."""
+        found: dict[str, int] = {}
+        for table in ("release_ci_target", "release_view_target"):
+            found.update(_select_in(connection, f"SELECT name, number FROM {table} WHERE name IN", targets))
+        return found
+
+    def saw(self, connection: Connection, sightings: Sequence[tuple[str, int, int]]) -> None:
+        """Keep telemetry: uuid, seen at, confirmed its target at (0: it did not)."""
+        bulk.execute(
+            connection,
+            "INSERT INTO sighting (dev, seen_at, confirmed_at) SELECT dev, ?, ? FROM fleet_device WHERE uuid = ? "
+            "ON CONFLICT (dev) DO UPDATE SET "
+            "seen_at = CASE WHEN excluded.seen_at > sighting.seen_at THEN excluded.seen_at ELSE sighting.seen_at END, "
+            "confirmed_at = CASE WHEN excluded.confirmed_at > sighting.confirmed_at THEN excluded.confirmed_at "
+            "ELSE sighting.confirmed_at END",
+            [(seen_at, confirmed_at, uuid) for uuid, seen_at, confirmed_at in sightings],
+        )
+
+    def group_exists(self, connection: Connection, group: str) -> bool:
+        """Whether a device was ever in it."""
+        statement = text("SELECT 1 FROM fleet_name WHERE kind = 'group' AND name = :name")
+        return connection.execute(statement, {"name": group}).first() is not None
+
+    def group_reached(self, connection: Connection, wave: str, group: str) -> bool:
+        """Whether the wave was rolled out to the whole group."""
+        statement = text("SELECT 1 FROM release_rollout WHERE wave = :wave AND grp = :grp AND full_group")
+        return connection.execute(statement, {"wave": wave, "grp": group}).first() is not None
+
+    def group_members(self, connection: Connection, reach: Reach) -> tuple[int, int]:
+        """How many devices of the group a full rollout reaches now, and how many have the wave already."""
+        return select.group_members(connection, reach)
+
+    def not_eligible(self, connection: Connection, reach: Reach) -> list[str]:
+        """The listed devices that the wave can't reach, each with the reason in words."""
+        return select.not_eligible(connection, reach)
+
+    def choose(self, connection: Connection, reach: Reach, limit: Limit | None, online_since: int) -> Choice:
+        """Candidates in their order, as many as the limit allows."""
+        return select.choose(connection, reach, limit, online_since)
+
+
+def _select_in(connection: Connection, statement: str, values: Sequence[str]) -> Iterator[Any]:
+    """The rows of a query that ends in ``IN``, for any number of values."""
+    for start in range(0, len(values), _IN):
+        part = values[start : start + _IN]
+        names = ", ".join(f":v{place}" for place in range(len(part)))
+        yield from connection.execute(
+            text(f"{statement} ({names})"), {f"v{place}": value for place, value in enumerate(part)}
+        )

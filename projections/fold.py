@@ -1,0 +1,82 @@
+"""What every projection is: a fold of some topics into its tables.
+
+A fold sees decoded JSON, never event classes: importing and building those would cost more than the fold itself.
+It writes with plain SQL, whose table names it fills in, so that the same fold fills live tables, those of a rebuild
+beside them, and those of a past moment in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+import orjson
+from sqlalchemy import Connection, MetaData, TextClause, text
+
+from ledger.store import bulk
+from ledger.store.events import Row
+from ledger.upcasters import upcast
+
+Data: TypeAlias = dict[str, Any]
+Handler: TypeAlias = Callable[[Connection, Row, Data], None]
+Params: TypeAlias = Mapping[str, Any]
+
+
+class Fold:
+    """The base of both projections. A subclass fills `handlers`: topic → method."""
+
+    name: str
+    handlers: Mapping[str, Handler]
+
+    def __init__(self, suffix: str = "") -> None:
+        """Fold into the tables whose names end in `suffix`."""
+        self.suffix = suffix
+
+    def tables(self, generation: int) -> MetaData:
+        """The tables to fold into, with the indexes of that generation."""
+        raise NotImplementedError
+
+    @property
+    def topics(self) -> Sequence[str]:
+        """What it folds."""
+        return list(self.handlers)
+
+    def fold(self, connection: Connection, events: Iterable[Row]) -> None:
+        """Fold events, in their order. Topics that are none of its own pass by."""
+        for row in events:
+            topic, data = upcast(row.topic, orjson.loads(row.payload)) if row.topic in self.handlers else ("", {})
+            if topic:
+                self.handlers[topic](connection, row, data)
+
+    def sql(self, statement: str) -> TextClause:
+        """A statement over this fold's tables: each ``{name}`` becomes a table name."""
+        return _statement(statement, self.suffix)
+
+    def run(self, connection: Connection, statement: str, params: Params | None = None) -> None:
+        """Execute one statement with named parameters."""
+        connection.execute(self.sql(statement), params or {})
+
+    def scalar(self, connection: Connection, statement: str, params: Params | None = None) -> Any:
+        """The one value of a query, None when there is no row."""
+        return connection.execute(self.sql(statement), params or {}).scalar()
+
+    def insert(
+        self, connection: Connection, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]
+    ) -> None:
+        """Insert many rows."""
+        bulk.insert(connection, table + self.suffix, columns, rows)
+
+    def many(self, connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Execute a statement once for each row, with ``?`` parameters."""
+        if rows:
+            bulk.execute(connection, _fill(statement, self.suffix), rows)
+
+
+def _fill(statement: str, suffix: str) -> str:
+    return statement.replace("{", "").replace("}", suffix)
+
+
+@lru_cache(maxsize=512)
+def _statement(statement: str, suffix: str) -> TextClause:
+    return text(_fill(statement, suffix))

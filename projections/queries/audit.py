@@ -1,0 +1,148 @@
+"""The history as a person reads it: one line an event, with filters and pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+from sqlalchemy import Connection, text
+
+from ledger.store import events
+from ledger.store.events import Row
+
+_SELECT = "SELECT e.position FROM event e"
+
+
+class Filter(NamedTuple):
+    """What to show; times in seconds since 1970, `until` included."""
+
+    wave: str | None = None
+    tag: str | None = None
+    device: str | None = None
+    actor: str | None = None
+    since: int | None = None
+    until: int | None = None
+
+
+class Page(NamedTuple):
+    """Some of the events that match, oldest first; `next` is the next page's number."""
+
+    rows: list[Row]
+    next: int | None
+
+
+def page(connection: Connection, wanted: Filter, *, limit: int, number: int) -> Page:
+    """Events that match, oldest first; pages are numbered from 1."""
+    conditions, params = _conditions(wanted)
+    statement = f"{_SELECT} WHERE {' AND '.join(conditions)} ORDER BY e.position LIMIT :limit OFFSET :offset"
+    found = connection.execute(text(statement), {**params, "limit": limit + 1, "offset": limit * (number - 1)})
+    positions = list(found.scalars())
+    rows = [row for position in positions[:limit] if (row := events.get(connection, position))]
+    return Page(rows, number + 1 if len(positions) > limit else None)
+
+
+def summary(row: Row) -> str:
+    """What happened, in one line that a person understands; who and when are beside it."""
+    data = orjson.loads(row.payload)
+    tell = _SUMMARIES.get(row.topic)
+    return tell(data) if tell else row.topic
+
+
+def _conditions(wanted: Filter) -> tuple[list[str], dict[str, Any]]:
+    conditions: list[str] = ["1 = 1"]
+    params: dict[str, Any] = {}
+    if wanted.wave is not None:
+        # ':' is in no name and ';' follows it in ASCII: all rollouts of exactly this wave. While a wave is open, its
+        # tag's stream holds nothing but its events.
+        conditions.append(
+            "(e.stream = :wave_stream OR (e.stream > :rollout AND e.stream < :rollout_end) OR e.position IN "
+            "(SELECT t.position FROM release_wave w JOIN fleet_name n ON n.kind = 'wave' AND n.name = w.wave "
+            "JOIN fleet_wave f ON f.wave = n.id JOIN event t ON t.stream = 'tag:' || w.tag "
+            "AND t.position >= f.opened AND (f.closed IS NULL OR t.position <= f.closed) WHERE w.wave = :wave))"
+        )
+        params |= {
+            "wave": wanted.wave,
+            "wave_stream": f"wave:{wanted.wave}",
+            "rollout": f"rollout:{wanted.wave}:",
+            "rollout_end": f"rollout:{wanted.wave};",
+        }
+    if wanted.tag is not None:
+        conditions.append(
+            "(e.stream IN (:tag_stream, :production, :ci) OR e.stream IN "
+            "(SELECT 'wave:' || wave FROM release_wave WHERE tag = :tag) OR e.stream IN "
+            "(SELECT 'rollout:' || r.wave || ':' || r.rollout FROM release_rollout r "
+            "JOIN release_wave w ON w.wave = r.wave WHERE w.tag = :tag))"
+        )
+        params |= {
+            "tag": wanted.tag,
+            "tag_stream": f"tag:{wanted.tag}",
+            "production": f"publication:production:{wanted.tag}",
+            "ci": f"publication:ci:{wanted.tag}",
+        }
+    if wanted.device is not None:
+        conditions.append(
+            "e.position IN (SELECT h.position FROM fleet_history h JOIN fleet_device d ON d.dev = h.dev "
+            "WHERE d.uuid = :device OR d.name = :device)"
+        )
+        params["device"] = wanted.device
+    for field, condition in (
+        ("actor", "e.actor = :actor"),
+        ("since", "e.recorded_at >= :since"),
+        ("until", "e.recorded_at <= :until"),
+    ):
+        value = getattr(wanted, field)
+        if value is not None:
+            conditions.append(condition)
+            params[field] = value
+    return conditions, params
+
+
+def _devices(count: int) -> str:
+    return f"{count} device" + ("" if count == 1 else "s")
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _rolled_out(data: dict[str, Any]) -> str:
+    group, limit = data["selector"]["group"], data["selector"]["limit"]
+    how = f" (limit {limit})" if limit else ""
+    if data["full_group"]:
+        return f"rolled out {data['wave']} to group {group}: {_devices(data['devices'])}, and whoever joins it"
+    of = f" of group {group}" if group else ""
+    planned = ", as planned" if data["plan"] else ""
+    return f"rolled out {data['wave']} to {_devices(data['devices'])}{of}{how}{planned}"
+
+
+def _closed(data: dict[str, Any]) -> str:
+    if data["recovered"]:
+        return f"tag {data['tag']} is free again; its devices return to {_some([r['view'] for r in data['recovered']])}"
+    return f"tag {data['tag']} is free again: {data['wave']} is {data['outcome']}"
+
+
+_SUMMARIES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "factory.initialized/1": lambda d: f"initialized factory {d['factory']}",
+    "member.added/1": lambda d: f"made {d['member']} {d['role']}",
+    "member.removed/1": lambda d: f"removed member {d['member']}",
+    "root.published/1": lambda d: f"published version {d['version']} of the {d['repository']} root",
+    "online-key.set/1": lambda d: f"set the online {d['role']} key of {d['repository']}",
+    "ci-targets.imported/1": lambda d: f"imported {len(d['targets'])} CI targets: {_some(list(d['targets']))}",
+    "tag.wave-opened/1": lambda d: f"opened wave {d['wave']} on tag {d['tag']}",
+    "targets.promoted/1": lambda d: f"number {d['number']} became production on tag {d['tag']}, with wave {d['wave']}",
+    "targets.pruned/1": lambda d: f"pruned {', '.join(map(str, d['numbers']))} from tag {d['tag']}",
+    "tag.wave-closed/1": _closed,
+    "wave.initialized/1": lambda d: f"initialized wave {d['wave']}: number {d['number']} for tag {d['tag']}",
+    "wave.signed/1": lambda d: f"signed wave {d['wave']} with key {d['keyid'][:12]}",
+    "wave.rolled-out/1": _rolled_out,
+    "wave.completed/1": lambda d: f"completed wave {d['wave']}",
+    "wave.canceled/1": lambda d: f"canceled wave {d['wave']}" + (f": {d['reason']}" if d["reason"] else ""),
+    "devices.staged/1": lambda d: f"staged {_devices(len(d['devices']))} for wave {d['wave']}: {_some(d['devices'])}",
+    "devices.registered/1": lambda d: f"registered {_devices(len(d['uuids']))}: {_some(d['names'])}",
+    "devices.changed/1": lambda d: f"changed {_devices(len(d['uuids']))}: {_some(d['names'])}",
+    "devices.removed/1": lambda d: f"removed {_devices(len(d['uuids']))}: {_some(d['uuids'])}",
+    "devices.reported/1": lambda d: f"{_devices(len(d['uuids']))} reported another target: {_some(d['uuids'])}",
+    "metadata.published/1": lambda d: f"published {_some([view['view'] for view in d['views']], 5)}",
+}

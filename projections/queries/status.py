@@ -1,0 +1,166 @@
+"""The whole factory at a glance: what each tag's devices are offered and run.
+
+Rules of this module:
+
+* A row for each set of devices that is offered something of its own: a tag's production targets, its active wave, its
+  CI targets. Every device is in exactly one row.
+* latest = the highest number offered. on latest = devices that run it. An orphan is a version (never 0) that is neither
+  in the tag's production targets nor in its active wave's; for a test device, none of its CI targets'.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from sqlalchemy import Connection, text
+
+from projections.queries.waves import known_numbers
+
+
+@dataclass
+class Part:
+    """The devices of one group within a row; `name` is empty for those without a group."""
+
+    name: str
+    devices: int = 0
+    on_latest: int = 0
+    on_orphan: int = 0
+    online: int = 0
+    versions: Counter[int] = field(default_factory=Counter)
+
+    def add(self, devices: int, number: int, *, latest: int, orphan: bool, online: bool) -> None:
+        """Count devices that run one number."""
+        self.devices += devices
+        self.on_latest += devices if number == latest and latest else 0
+        self.on_orphan += devices if orphan else 0
+        self.online += devices if online else 0
+        self.versions[number] += devices
+
+
+@dataclass
+class TagRow:
+    """The devices that are offered one thing; `kind` is ``production``, ``wave`` or ``ci``."""
+
+    tag: str
+    kind: str
+    wave: str | None
+    latest: int
+    known: frozenset[int]
+    all: Part
+    groups: dict[str, Part] = field(default_factory=dict)
+
+
+class Expiry(NamedTuple):
+    """Something that expires: what, when it began and ends (seconds since 1970)."""
+
+    what: str
+    since: int
+    expires: int
+
+
+def devices(connection: Connection) -> tuple[int, int]:
+    """How many production and test devices there are."""
+    rows = connection.execute(text("SELECT production, count(*) FROM fleet_device WHERE tag > 0 GROUP BY production"))
+    counts: dict[int, int] = dict(rows.tuples().all())
+    return counts.get(1, 0), counts.get(0, 0)
+
+
+def tags(connection: Connection, *, online_since: int) -> list[TagRow]:
+    """All rows: those with devices, and those that offer something."""
+    rows = {(row.tag, row.kind): row for row in _offers(connection)}
+    for tag, production, group, number, inside, online, count in _counts(connection, online_since):
+        kind = "wave" if inside else "production" if production else "ci"
+        row = rows.setdefault((tag, kind), TagRow(tag, kind, None, 0, frozenset(), Part("")))
+        orphan = number > 0 and number not in row.known
+        for part in (row.all, row.groups.setdefault(group or "", Part(group or ""))):
+            part.add(count, number, latest=row.latest, orphan=orphan, online=bool(online))
+    order = {"production": 0, "wave": 1, "ci": 2}
+    return sorted(rows.values(), key=lambda row: (row.tag, order[row.kind]))
+
+
+def expiries(connection: Connection) -> list[Expiry]:
+    """What clients hold that expires: roots, production documents, timestamps."""
+    found = [
+        Expiry(f"the {repository} root, version {version}", at, expires)
+        for repository, version, expires, at in connection.execute(
+            text(
+                "SELECT r.repository, r.version, r.expires, e.recorded_at FROM release_root r "
+                "JOIN event e ON e.position = r.position WHERE r.version = "
+                "(SELECT max(version) FROM release_root n WHERE n.repository = r.repository) ORDER BY r.repository"
+            )
+        )
+    ]
+    found += [
+        Expiry(f"the targets of view {view}", at, expires)
+        for view, expires, at in connection.execute(
+            text(
+                "SELECT v.view, v.expires, w.created_at FROM release_view v JOIN release_wave w ON w.wave = v.wave "
+                "ORDER BY v.view"
+            )
+        )
+    ]
+    found += [
+        Expiry(f"the timestamp of view {view}", at, expires)
+        for view, expires, at in connection.execute(
+            text("SELECT view, timestamp_expires, signed_at FROM release_published WHERE NOT closed ORDER BY view")
+        )
+    ]
+    return found
+
+
+def _offers(connection: Connection) -> Iterator[TagRow]:
+    rows = connection.execute(text("SELECT view, repository FROM release_view ORDER BY view")).all()
+    for view, repository in rows:
+        kind, _, name = view.partition("/")
+        tag = repository.partition("/")[2]
+        if kind == "ci":
+            numbers = frozenset(
+                connection.execute(
+                    text(
+                        "SELECT DISTINCT t.number FROM release_ci_tag g JOIN release_ci_target t ON t.name = g.name "
+                        "WHERE g.tag = :tag"
+                    ),
+                    {"tag": tag},
+                ).scalars()
+            )
+            yield TagRow(tag, kind, None, max(numbers, default=0), numbers, Part(""))
+            continue
+        latest = connection.execute(
+            text("SELECT max(number) FROM release_view_target WHERE view = :view"), {"view": view}
+        ).scalar()
+        wave = name if kind == "wave" else None
+        yield TagRow(tag, kind, wave, latest or 0, known_numbers(connection, tag), Part(""))
+
+
+def _counts(connection: Connection, online_since: int) -> Iterator[tuple[str, int, str | None, int, int, int, int]]:
+    rows = connection.execute(
+        text(
+            "SELECT t.name, c.production, g.name, c.number, c.inside, c.online, c.devices FROM ("
+            "SELECT d.tag, d.production, d.grp, d.number, CASE WHEN d.production = 1 AND a.active > 0 AND "
+            "(EXISTS (SELECT 1 FROM fleet_member m WHERE m.dev = d.dev AND m.tag = d.tag AND m.wave = a.active) OR "
+            "EXISTS (SELECT 1 FROM fleet_wave_group x WHERE x.tag = d.tag AND x.grp = d.grp AND x.wave = a.active)) "
+            "THEN 1 ELSE 0 END AS inside, CASE WHEN s.seen_at >= :since THEN 1 ELSE 0 END AS online, "
+            "count(*) AS devices FROM fleet_device d LEFT JOIN fleet_tag a ON a.tag = d.tag "
+            "LEFT JOIN sighting s ON s.dev = d.dev WHERE d.tag > 0 GROUP BY 1, 2, 3, 4, 5, 6) c "
+            "JOIN fleet_name t ON t.kind = 'tag' AND t.id = c.tag "
+            "LEFT JOIN fleet_name g ON g.kind = 'group' AND g.id = c.grp ORDER BY 1, 2, 3, 4"
+        ),
+        {"since": online_since},
+    )
+    yield from rows.tuples()
+
+
+def unpublished(connection: Connection) -> list[str]:
+    """The views that devices can't see yet as they were decided."""
+    return list(
+        connection.execute(
+            text(
+                "SELECT v.view FROM release_view v LEFT JOIN release_published p ON p.view = v.view AND NOT p.closed "
+                "WHERE p.view IS NULL OR p.targets_version <> v.version OR p.content_position <> v.content_position "
+                "ORDER BY v.view"
+            )
+        ).scalars()
+    )

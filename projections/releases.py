@@ -1,0 +1,284 @@
+"""The projection ``releases``: members, roots, CI targets, tags, waves, and what is published of them.
+
+Rules of this module:
+
+* A tag's row is the state that `ledger.domain.tag` folds: the write side decides on it, under the lock.
+* A view has a row here while it exists: production from the tag's first complete, or first cancel after a rollout
+  (with the empty list); a wave from its first rollout to its end; ci from its first target (DESIGN §4).
+* `release_view_target` holds the targets of production and of the active wave, whether or not it was rolled out.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import cast
+
+import orjson
+from sqlalchemy import Connection, MetaData
+
+from ledger.codec import decode
+from ledger.domain.events import TargetsPromoted, WaveClosed
+from ledger.domain.tag import LiveDocument, Tag, TagEvent, evolve
+from ledger.domain.values import JsonObject, read_target, to_epoch
+from ledger.store.events import Row
+from projections import tags
+from projections.fold import Data, Fold
+from projections.tables import release_tables
+
+PRODUCTION_RANK, HELD_RANK, WAVE_RANK = 1, 2, 3  # the direction devices move, so the order versions are given in
+
+
+def canonical_body(body: JsonObject) -> str:
+    """A target as the canonical JSON that is signed (content was checked at import)."""
+    return orjson.dumps(body, option=orjson.OPT_SORT_KEYS).decode()
+
+
+class Releases(Fold):
+    """Fold of everything but the fleet."""
+
+    name = "releases"
+
+    def __init__(self, suffix: str = "") -> None:
+        """Fold into the tables whose names end in `suffix`."""
+        super().__init__(suffix)
+        self.handlers = {
+            "member.added/1": self._member_added,
+            "member.removed/1": self._member_removed,
+            "root.published/1": self._root_published,
+            "online-key.set/1": self._online_key_set,
+            "ci-targets.imported/1": self._ci_targets_imported,
+            "wave.initialized/1": self._wave_initialized,
+            "wave.signed/1": self._wave_signed,
+            "wave.rolled-out/1": self._wave_rolled_out,
+            "wave.completed/1": self._wave_completed,
+            "wave.canceled/1": self._wave_canceled,
+            "tag.wave-opened/1": self._tag_changed,
+            "targets.promoted/1": self._tag_changed,
+            "targets.pruned/1": self._tag_changed,
+            "tag.wave-closed/1": self._tag_changed,
+            "metadata.published/1": self._metadata_published,
+        }
+
+    def tables(self, generation: int) -> MetaData:
+        """The tables to fold into, with the indexes of that generation."""
+        return release_tables(self.suffix, generation)
+
+    def _member_added(self, connection: Connection, row: Row, data: Data) -> None:
+        self.run(connection, "DELETE FROM {release_member} WHERE member = :member", data)
+        self.run(connection, "INSERT INTO {release_member} (member, role) VALUES (:member, :role)", data)
+
+    def _member_removed(self, connection: Connection, row: Row, data: Data) -> None:
+        self.run(connection, "DELETE FROM {release_member} WHERE member = :member", data)
+
+    def _root_published(self, connection: Connection, row: Row, data: Data) -> None:
+        self.run(
+            connection,
+            "INSERT INTO {release_root} (repository, version, expires, metadata, position) "
+            "VALUES (:repository, :version, :expires, :metadata, :position)",
+            {**data, "expires": _seconds(data["expires"]), "position": row.position},
+        )
+
+    def _online_key_set(self, connection: Connection, row: Row, data: Data) -> None:
+        key = {**data, "key": canonical_body(data["key"])}
+        self.run(connection, "DELETE FROM {release_online_key} WHERE repository = :repository AND role = :role", key)
+        self.run(
+            connection,
+            "INSERT INTO {release_online_key} (repository, role, keyid, key) VALUES (:repository, :role, :keyid, :key)",
+            key,
+        )
+
+    def _ci_targets_imported(self, connection: Connection, row: Row, data: Data) -> None:
+        targets = [read_target(name, body) for name, body in data["targets"].items()]
+        before = self._tags_of(connection, [target.name for target in targets])
+        self.many(connection, "DELETE FROM {release_ci_tag} WHERE name = ?", [(t.name,) for t in targets])
+        self.many(connection, "DELETE FROM {release_ci_target} WHERE name = ?", [(t.name,) for t in targets])
+        self.insert(
+            connection,
+            "release_ci_target",
+            ("name", "number", "hardware_id", "body", "position"),
+            [(t.name, t.number, t.hardware_id, canonical_body(t.body), row.position) for t in targets],
+        )
+        tagged = [(tag, target.name) for target in targets for tag in dict.fromkeys(target.tags)]
+        self.insert(connection, "release_ci_tag", ("tag", "name"), tagged)
+        for tag in sorted(before | {tag for tag, _ in tagged}):
+            self._touch_ci_view(connection, f"ci/{tag}", row.position)
+
+    def _tags_of(self, connection: Connection, names: list[str]) -> set[str]:
+        statement = self.sql("SELECT tag FROM {release_ci_tag} WHERE name = :name")
+        return {tag for name in names for (tag,) in connection.execute(statement, {"name": name})}
+
+    def _touch_ci_view(self, connection: Connection, view: str, position: int) -> None:
+        found = {"view": view, "position": position}
+        if self.scalar(connection, "SELECT 1 FROM {release_view} WHERE view = :view", found):
+            self.run(connection, "UPDATE {release_view} SET content_position = :position WHERE view = :view", found)
+        else:
+            self.run(
+                connection,
+                "INSERT INTO {release_view} (view, repository, rank, content_position) "
+                "VALUES (:view, :view, 1, :position)",
+                found,
+            )
+
+    def _wave_initialized(self, connection: Connection, row: Row, data: Data) -> None:
+        own = data["documents"][0]
+        self.run(
+            connection,
+            "INSERT INTO {release_wave} (wave, tag, number, status, created_at, created_by, position, expires, "
+            "version, threshold, source_tag, prune) VALUES (:wave, :tag, :number, 'active', :at, :by, :position, "
+            ":expires, :version, :threshold, :source_tag, :prune)",
+            {
+                **{field: data[field] for field in ("wave", "tag", "number", "threshold", "source_tag")},
+                "at": row.recorded_at,
+                "by": row.actor,
+                "position": row.position,
+                "expires": _seconds(data["expires"]),
+                "version": own["version"],
+                "prune": orjson.dumps(data["prune"]).decode(),
+            },
+        )
+        targets = [read_target(name, body) for name, body in orjson.loads(own["signed"])["targets"].items()]
+        self.insert(
+            connection,
+            "release_view_target",
+            ("view", "name", "number", "hardware_id", "body"),
+            [(own["view"], t.name, t.number, t.hardware_id, canonical_body(t.body)) for t in targets],
+        )
+
+    def _wave_signed(self, connection: Connection, row: Row, data: Data) -> None:
+        self.run(
+            connection,
+            "INSERT INTO {release_signature} (wave, place, keyid) VALUES (:wave, :place, :keyid)",
+            {"wave": data["wave"], "place": row.position, "keyid": data["keyid"]},
+        )
+
+    def _wave_rolled_out(self, connection: Connection, row: Row, data: Data) -> None:
+        self.run(
+            connection,
+            'INSERT INTO {release_rollout} (wave, rollout, at, "by", grp, full_group, devices, skipped, digest, plan, '
+            "position) VALUES (:wave, :rollout, :at, :by, :grp, :full_group, :devices, :skipped, :digest, :plan, "
+            ":position)",
+            {
+                **{f: data[f] for f in ("wave", "rollout", "full_group", "devices", "skipped", "digest", "plan")},
+                "at": row.recorded_at,
+                "by": row.actor,
+                "grp": data["selector"]["group"],
+                "position": row.position,
+            },
+        )
+        if data["rollout"] == 1:
+            self.run(
+                connection,
+                "INSERT INTO {release_view} (view, repository, rank, version, expires, wave, document, content) "
+                "SELECT 'wave/' || wave, 'production/' || tag, :rank, version, expires, wave, 'wave/' || wave, wave "
+                "FROM {release_wave} WHERE wave = :wave",
+                {"wave": data["wave"], "rank": WAVE_RANK},
+            )
+
+    def _wave_completed(self, connection: Connection, row: Row, data: Data) -> None:
+        self._finish(connection, row, data["wave"], "complete", None)
+
+    def _wave_canceled(self, connection: Connection, row: Row, data: Data) -> None:
+        self._finish(connection, row, data["wave"], "canceled", data["reason"])
+
+    def _finish(self, connection: Connection, row: Row, wave: str, status: str, reason: str | None) -> None:
+        self.run(
+            connection,
+            "UPDATE {release_wave} SET status = :status, finished_at = :at, finished_by = :by, reason = :reason "
+            "WHERE wave = :wave",
+            {"wave": wave, "status": status, "at": row.recorded_at, "by": row.actor, "reason": reason},
+        )
+
+    def _tag_changed(self, connection: Connection, row: Row, data: Data) -> None:
+        event = cast("TagEvent", decode(row.topic, row.payload))
+        before = self.tag(connection, event.tag)
+        after = evolve(before, event)
+        self.run(connection, "DELETE FROM {release_tag} WHERE tag = :tag", {"tag": after.name})
+        self.insert(connection, "release_tag", tags.COLUMNS, [tags.to_row(after)])
+        if after.production and after.production != before.production:
+            self._put_production_view(connection, after.view, after.production)
+        match event:
+            case TargetsPromoted():
+                names = {"production": after.view, "wave": f"wave/{event.wave}"}
+                self.run(connection, "DELETE FROM {release_view_target} WHERE view = :production", names)
+                self.run(connection, "UPDATE {release_view_target} SET view = :production WHERE view = :wave", names)
+            case WaveClosed():
+                gone = {"view": f"wave/{event.wave}"}
+                self.run(connection, "DELETE FROM {release_view_target} WHERE view = :view", gone)
+                self.run(connection, "DELETE FROM {release_view} WHERE view = :view", gone)
+
+    def _put_production_view(self, connection: Connection, view: str, document: LiveDocument) -> None:
+        self.run(connection, "DELETE FROM {release_view} WHERE view = :view", {"view": view})
+        self.run(
+            connection,
+            "INSERT INTO {release_view} (view, repository, rank, version, expires, wave, document, content) "
+            "VALUES (:view, :view, :rank, :version, :expires, :wave, :document, :content)",
+            {
+                "view": view,
+                "rank": PRODUCTION_RANK,
+                "version": document.version,
+                "expires": to_epoch(document.expires),
+                "wave": document.wave,
+                "document": document.view,
+                "content": document.content,
+            },
+        )
+
+    def _metadata_published(self, connection: Connection, row: Row, data: Data) -> None:
+        repository = data["repository"]
+        key = {"repository": repository}
+        self.run(connection, "DELETE FROM {release_publication} WHERE repository = :repository", key)
+        self.insert(
+            connection,
+            "release_publication",
+            ("repository", "version", "root_version", "position"),
+            [(repository, data["views"][-1]["version"], data["root_version"], row.position)],
+        )
+        self.insert(
+            connection,
+            "release_document",
+            ("repository", "version", "wave", "view", "keyid", "signature", "content_position", "position"),
+            [
+                (repository, d["version"], d["wave"], d["view"], d["keyid"], d["signature"], d["content_position"],
+                 row.position)
+                for d in data["documents"]
+            ],
+        )  # fmt: skip
+        names = [(name,) for name in [view["view"] for view in data["views"]] + data["removed"]]
+        self.many(connection, "DELETE FROM {release_published} WHERE view = ?", names)
+        # A closed view shows production's files one last time: same version, same lifetime.
+        shown = {view["view"]: view for view in data["views"]}
+        rows = [(name, view, False) for name, view in shown.items()]
+        self.many(connection, "DELETE FROM {release_published} WHERE view = ?", [(name,) for name in data["closed"]])
+        rows += [(name, shown[repository], True) for name in data["closed"]]
+        content = {d["version"]: d["content_position"] for d in data["documents"]}
+        self.insert(
+            connection,
+            "release_published",
+            ("view", "repository", "version", "targets_version", "content_position", "snapshot_expires",
+             "timestamp_expires", "signed_at", "position", "closed"),
+            [
+                (name, repository, v["version"], v["targets_version"],
+                 content.get(v["targets_version"], self._content(connection, repository, v["targets_version"])),
+                 _seconds(v["snapshot_expires"]), _seconds(v["timestamp_expires"]), row.recorded_at, row.position,
+                 closed)
+                for name, v, closed in rows
+            ],
+        )  # fmt: skip
+
+    def _content(self, connection: Connection, repository: str, version: int) -> int | None:
+        position: int | None = self.scalar(
+            connection,
+            "SELECT content_position FROM {release_document} WHERE repository = :repository AND version = :version",
+            {"repository": repository, "version": version},
+        )
+        return position
+
+    def tag(self, connection: Connection, name: str) -> Tag:
+        """The state of a tag."""
+        statement = self.sql("SELECT * FROM {release_tag} WHERE tag = :tag")
+        row = connection.execute(statement, {"tag": name}).mappings().first()
+        return Tag(name) if row is None else tags.from_row(dict(row))
+
+
+def _seconds(text: str) -> int:
+    return to_epoch(datetime.fromisoformat(text))

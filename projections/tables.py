@@ -1,0 +1,142 @@
+"""The tables of the projections. All of them can be dropped and rebuilt, and the result is the same rows.
+
+Two self-contained projections, each with its own tables and nothing of the other's:
+
+* ``release_*``: members, roots, CI targets, tags, waves, views and what is published of them.
+* ``fleet_*``: devices, membership in waves, history. Everything that devices refer to is a dense integer
+  (`fleet_name`), 0 for none: a tag of 0 is a device that was removed, a group of 0 no group.
+
+``projection`` says how far each one is. ``sighting`` is telemetry, not history: a rebuild leaves it alone.
+Tables of a rebuild under way carry the suffix `NEW`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy import Boolean, Column, Index, Integer, MetaData, PrimaryKeyConstraint, Table, Text, text
+
+NEW = "__new"
+
+_TableMaker = Callable[..., None]
+
+
+def shared_tables() -> MetaData:
+    """What is not rebuilt: the checkpoint of each projection, and telemetry (times in seconds since 1970)."""
+    metadata = MetaData(info={"component": "projections", "version": 1})
+    Table(
+        "projection",
+        metadata,
+        Column("name", Text, primary_key=True),
+        Column("position", Integer, nullable=False),
+        Column("generation", Integer, nullable=False),
+    )
+    Table(
+        "sighting",
+        metadata,
+        Column("dev", Integer, primary_key=True),
+        Column("seen_at", Integer, nullable=False),
+        Column("confirmed_at", Integer, nullable=False),  # the last time it confirmed the target that is known
+    )
+    return metadata
+
+
+def release_tables(suffix: str = "", generation: int = 0) -> MetaData:
+    """The tables of the projection ``releases``."""
+    metadata = MetaData()
+    table = _maker(metadata, "release_", suffix, generation)
+    table("member", "member* role")
+    table("root", "repository* version#* expires# metadata position#")
+    table("online_key", "repository* role* keyid key")
+    table("ci_target", "name* number# hardware_id body position#", indexes=["number"])
+    table("ci_tag", "tag* name*")
+    table(
+        "tag",
+        "tag* number# lane# active_wave? active_number#? active_promoted!? production_wave? production_view? "
+        "production_version#? production_expires#? production_content?",
+    )
+    table(
+        "wave",
+        "wave* tag number# status created_at# created_by finished_at#? finished_by? position# expires# "
+        "version# threshold# source_tag? prune reason?",
+        indexes=["tag status", "status", "position"],
+        unique=[("tag", "status = 'active'")],
+    )
+    table("signature", "wave* place#* keyid")
+    table("rollout", "wave* rollout#* at# by grp? full_group! devices# skipped# digest plan? position#")
+    table(
+        "view",
+        "view* repository rank# version#? expires#? wave? document? content? content_position#?",
+        indexes=["repository"],
+    )
+    table("view_target", "view* name* number# hardware_id body")
+    table("publication", "repository* version# root_version# position#")
+    table(
+        "published",
+        "view* repository version# targets_version# content_position#? snapshot_expires# timestamp_expires# "
+        "signed_at# position# closed!",
+        indexes=["repository"],
+    )
+    table("document", "repository* version#* wave? view keyid signature content_position#? position#")
+    return metadata
+
+
+def fleet_tables(suffix: str = "", generation: int = 0) -> MetaData:
+    """The tables of the projection ``fleet``."""
+    metadata = MetaData()
+    table = _maker(metadata, "fleet_", suffix, generation)
+    table("name", "kind* id#* name", unique=[("kind name", None)])
+    table("tag", "tag#* active#")
+    table("wave", "wave#* tag# number# status opened# closed#?", indexes=["tag"])
+    table("wave_target", "wave#* target#*")
+    table("wave_group", "tag#* grp#* wave#* position#")
+    table(
+        "device",
+        "dev#* uuid name hw# tag# grp# production# joined# number# target# reported_at# draw#",
+        indexes=["tag production grp number draw", "name"],
+        unique=[("uuid", None)],
+    )
+    table("member", "dev#* tag#* wave#* installed#", indexes=["wave installed"])
+    table("history", "dev#* position#*")
+    return metadata
+
+
+def all_tables() -> list[MetaData]:
+    """What `init` creates."""
+    return [shared_tables(), release_tables(), fleet_tables()]
+
+
+def _maker(metadata: MetaData, prefix: str, suffix: str, generation: int) -> _TableMaker:
+    """A function that adds a table from a line of columns: ``*`` key, ``#`` integer, ``!`` boolean, ``?`` nullable."""
+
+    def add(
+        name: str, columns: str, indexes: list[str] | None = None, unique: list[tuple[str, str | None]] | None = None
+    ) -> None:
+        words = columns.split()
+        made = Table(prefix + name + suffix, metadata, *map(_column, words))
+        keys = [made.c[_bare(word)] for word in words if "*" in word]
+        made.append_constraint(PrimaryKeyConstraint(*keys))
+        # Index names are unique in a whole schema and a renamed table keeps them: the generation tells them apart.
+        stem = f"ix_{prefix}{name}_g{generation}"
+        for place, index in enumerate(indexes or []):
+            Index(f"{stem}_{place}", *[made.c[column] for column in index.split()])
+        for place, (index, where) in enumerate(unique or []):
+            condition = text(where) if where else None
+            Index(
+                f"{stem}_u{place}",
+                *[made.c[column] for column in index.split()],
+                unique=True,
+                sqlite_where=condition,
+                postgresql_where=condition,
+            )
+
+    return add
+
+
+def _bare(word: str) -> str:
+    return word.rstrip("*#!?")
+
+
+def _column(word: str) -> Column[object]:
+    kind = Boolean if "!" in word else Integer if "#" in word else Text
+    return Column(_bare(word), kind(), nullable="?" in word, autoincrement=False)

@@ -1,0 +1,52 @@
+"""The follower: sign what is due, write what is missing, and look at the result as a client does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ledger.domain.errors import TufFailure
+from ledger.session import Ledger
+from ledger.tuf.online import OnlineKeys
+from projections.tuf import publish, tree, verify
+from projections.tuf.destination import Destination
+
+Progress = Callable[[int, int], None]
+
+
+class PublicationRejected(TufFailure):
+    """A client would not accept what was just published."""
+
+    message = "published, but a TUF client rejects {view}: {problem}"
+    hint = "waveledger tuf verify DIR shows all findings; what expired heals with waveledger tuf refresh DIR"
+    view: str
+    problem: str
+
+
+class Emitted(NamedTuple):
+    """What an emission did: repositories that were signed, views whose timestamp changed at the destination."""
+
+    repositories: list[str]
+    views: list[str]
+
+
+def emit(
+    ledger: Ledger,
+    keys: OnlineKeys | None,
+    destination: Destination,
+    *,
+    refresh: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Emitted:
+    """Publish. Without keys only what was signed before is written: a mirror needs no private key.
+
+    Raises: OnlineKeyMissing, DestinationAhead, DestinationHasOtherBytes, DestinationUnusable, PublicationRejected.
+    """
+    signed = publish.publish(ledger, keys, refresh=refresh, force=force, progress=progress) if keys else []
+    with ledger.reading() as connection:
+        changed = tree.write(connection, destination)
+    _, findings = verify.check_views(destination, changed)
+    for finding in findings:
+        raise PublicationRejected(view=finding.view, problem=f"{finding.kind}: {finding.message}")
+    return Emitted(signed, changed)

@@ -1,0 +1,263 @@
+"""Signing online: one publication of one TUF repository, as an event.
+
+Rules of this module (DESIGN §4, "The emitter is a follower"):
+
+* Read the head, sign outside any lock, append at the expected version: the loser of a race reads again. Files come
+  after the event, and from it (`projections.tuf.tree`), so that a publication that was killed can be finished.
+* One version line for all views of a repository: every publication gives each view its own next number.
+* Nothing is published that its root would not accept: every signature is verified first (TUF 1.0 §5).
+* Every snapshot carries the newest checkpoint of the ledger, so each device and mirror is a witness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
+from sqlalchemy import Connection
+from tuf.api.metadata import Root
+
+from ledger.application.waves import fold_wave, own_body, signed_bytes
+from ledger.codec import decode
+from ledger.domain.events import DocumentPublished, FactoryInitialized, MetadataPublished, ViewPublished
+from ledger.domain.values import from_epoch
+from ledger.session import Ledger
+from ledger.store import events
+from ledger.store.errors import StreamChanged
+from ledger.tuf import canonical, documents, note, roots, signing
+from ledger.tuf.online import OnlineKeys
+from projections.tuf import state
+
+RETRIES = 10  # lost races in a row; each one means that somebody else published
+
+
+class Signatures(NamedTuple):
+    """A targets document with its offline signatures: keyid and hex signature, in the order they came."""
+
+    signed: bytes
+    offline: tuple[tuple[str, str], ...]
+
+
+class _Shown(NamedTuple):
+    """A targets document ready to be shown: its file, and the event part when it is shown for the first time."""
+
+    version: int
+    expires: int
+    file: bytes
+    first: DocumentPublished | None
+
+
+def publish(
+    ledger: Ledger, keys: OnlineKeys, *, refresh: bool = False, force: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[str]:  # fmt: skip
+    """Sign what is not signed yet; returns the repositories that got a publication.
+
+    With `refresh` also what grows old, with `force` everything.
+    """
+    with ledger.reading() as connection:
+        names = state.due(connection, ledger.now, refresh=refresh)
+        if force:
+            names = sorted({*names, *state.repositories(connection)})
+    for place, repository in enumerate(names):
+        _publish_one(ledger, keys, repository)
+        if progress:
+            progress(place + 1, len(names))
+    return names
+
+
+def offline_document(connection: Connection, wave: str, view: str) -> Signatures:
+    """A document as its wave's signers left it: signed bytes and offline signatures."""
+    state_ = fold_wave(connection, wave)
+    place = next(i for i, document in enumerate(state_.init.documents) if document.view == view)
+    document = state_.init.documents[place]
+    signed = signed_bytes(document, own_body(connection, document))
+    return Signatures(signed, tuple((event.keyid, event.signatures[place]) for event in state_.signed))
+
+
+def metadata_of(connection: Connection, wave: str, view: str) -> dict[str, Any]:
+    """A document as JSON: with its online signature once it was shown, else with the offline ones alone."""
+    offline = offline_document(connection, wave, view)
+    init = fold_wave(connection, wave).init
+    version = next(document.version for document in init.documents if document.view == view)
+    shown = state.document(connection, f"production/{init.tag}", version)
+    online = [(shown.keyid, shown.signature)] if shown else []
+    metadata: dict[str, Any] = orjson.loads(documents.file_bytes(offline.signed, [*offline.offline, *online]))
+    return metadata
+
+
+def _publish_one(ledger: Ledger, keys: OnlineKeys, repository: str) -> None:
+    stream = f"publication:{repository.replace('/', ':', 1)}"
+    for attempt in range(RETRIES):
+        with ledger.reading() as connection:
+            version = events.stream_version(connection, stream)
+            publication = _Publication.read(connection, keys, repository, ledger.now)
+            event = publication.event(connection)
+        try:
+            with ledger.writing() as session:
+                session.append(stream, [event], expected=version)
+                events.add_checkpoint(session.connection, publication.checkpoint.size, publication.checkpoint.note())
+            return
+        except StreamChanged:
+            if attempt == RETRIES - 1:
+                raise
+
+
+@dataclass
+class _Publication:
+    """One publication on its way: what is read, and the next version number."""
+
+    keys: OnlineKeys
+    repository: str
+    now: int
+    root: Root
+    root_version: int
+    keyids: dict[str, str]
+    checkpoint: note.Checkpoint
+    version: int
+
+    @classmethod
+    def read(cls, connection: Connection, keys: OnlineKeys, repository: str, now: int) -> _Publication:
+        """Read the head, the root and the versions, and sign the checkpoint."""
+        kind = repository.partition("/")[0]
+        head = events.head(connection)
+        factory = _factory(connection)
+        root_version, metadata = state.roots(connection, kind)[-1]
+        checkpoint = note.sign_checkpoint(keys.ledger(factory.ledger_key), factory.factory, head.size, head.root)
+        return cls(
+            keys,
+            repository,
+            max(now, head.recorded_at),
+            roots.load_root(metadata).signed,
+            root_version,
+            state.online_keyids(connection, kind),
+            checkpoint,
+            state.newest_version(connection, repository),
+        )
+
+    def event(self, connection: Connection) -> MetadataPublished:
+        """Sign every view of the repository."""
+        views = state.views(connection, self.repository)
+        before = state.published(connection, self.repository)
+        new: dict[int, DocumentPublished] = {}
+        signed_views = []
+        for view in views:
+            document = self._document(connection, view, before.get(view.view))
+            if document.first:
+                new[document.version] = document.first
+            signed_views.append(self._view(view.view, document))
+        live = {view.view for view in views}
+        ended = [p for p in before.values() if p.view not in live]
+        return MetadataPublished(
+            self.repository,
+            self.root_version,
+            tuple(new[version] for version in sorted(new)),
+            tuple(signed_views),
+            tuple(sorted(p.view for p in ended if not p.closed)),
+            tuple(sorted(p.view for p in ended if p.closed and self._outlived(p))),
+        )
+
+    def _outlived(self, view: state.Published) -> bool:
+        return view.timestamp_expires + state.GRACE_SECONDS <= self.now
+
+    def _document(
+        self,
+        connection: Connection,
+        view: state.View,
+        before: state.Published | None,
+    ) -> _Shown:
+        if view.wave is None or view.document is None or view.version is None or view.expires is None:
+            return self._ci_document(connection, view, before)
+        offline = offline_document(connection, view.wave, view.document)
+        first = None
+        shown = state.document(connection, self.repository, view.version)
+        if shown:
+            keyid, signature = shown.keyid, shown.signature
+        else:
+            keyid, signature = self._sign("targets", offline.signed)
+            first = DocumentPublished(view.version, keyid, signature, view.wave, view.document, None, None)
+        signatures = (*offline.offline, (keyid, signature))
+        signing.require_threshold(self.root, "targets", offline.signed, signatures, view.view)
+        return _Shown(view.version, view.expires, documents.file_bytes(offline.signed, signatures), first)
+
+    def _ci_document(
+        self,
+        connection: Connection,
+        view: state.View,
+        before: state.Published | None,
+    ) -> _Shown:
+        aged = before is not None and 2 * (before.snapshot_expires - self.now) <= state.CI_SECONDS
+        if before and before.content_position == view.content_position and not aged:
+            shown = state.document(connection, self.repository, before.targets_version)
+            assert shown is not None  # what is published was shown
+            signed = ci_document(connection, shown, before.targets_version)
+            file = documents.file_bytes(signed, [(shown.keyid, shown.signature)])
+            return _Shown(before.targets_version, before.snapshot_expires, file, None)
+        version = before.targets_version + 1 if before else 1
+        expires = self.now + state.CI_SECONDS
+        body = canonical.targets_body(state.ci_targets(connection, self.repository.partition("/")[2]))
+        signed = documents.targets_signed(version, from_epoch(expires), body)
+        keyid, signature = self._sign("targets", signed)
+        signing.require_threshold(self.root, "targets", signed, [(keyid, signature)], view.view)
+        first = DocumentPublished(version, keyid, signature, None, view.view, signed.decode(), view.content_position)
+        return _Shown(version, expires, documents.file_bytes(signed, [(keyid, signature)]), first)
+
+    def _view(self, view: str, document: _Shown) -> ViewPublished:
+        self.version += 1
+        snapshot_expires, timestamp_expires = (
+            from_epoch(document.expires),
+            from_epoch(self.now + state.TIMESTAMP_SECONDS),
+        )
+        snapshot = self._file(
+            "snapshot",
+            documents.snapshot_signed(
+                self.version, snapshot_expires, document.version, document.file, self.checkpoint.field()
+            ),
+        )
+        timestamp = self._file(
+            "timestamp", documents.timestamp_signed(self.version, timestamp_expires, self.version, snapshot)
+        )
+        return ViewPublished(
+            view,
+            self.version,
+            document.version,
+            snapshot.decode(),
+            timestamp.decode(),
+            snapshot_expires,
+            timestamp_expires,
+        )
+
+    def _file(self, role: str, signed: bytes) -> bytes:
+        signature = self._sign(role, signed)
+        signing.require_threshold(self.root, role, signed, [signature], role)
+        return documents.file_bytes(signed, [signature])
+
+    def _sign(self, role: str, signed: bytes) -> tuple[str, str]:
+        keyid = self.keyids[role]
+        return keyid, self.keys.signer(keyid, role).sign(signed)
+
+
+class _Factory(NamedTuple):
+    factory: str
+    ledger_key: str
+
+
+def _factory(connection: Connection) -> _Factory:
+    first = events.get(connection, 1)
+    assert first is not None  # a store is created together with its first event
+    event = decode(first.topic, first.payload)
+    assert isinstance(event, FactoryInitialized)
+    return _Factory(event.factory, event.ledger_key)
+
+
+def ci_document(connection: Connection, shown: state.Shown, version: int) -> bytes:
+    """The signed bytes of a CI document, from the event that showed it first."""
+    row = events.get(connection, shown.position)
+    assert row is not None  # the projection was folded from it
+    event = decode(row.topic, row.payload)
+    assert isinstance(event, MetadataPublished)
+    signed = next(document.signed for document in event.documents if document.version == version)
+    assert signed is not None  # production documents stay where they were signed
+    return signed.encode()

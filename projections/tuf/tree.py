@@ -1,0 +1,163 @@
+"""The published repository as files, all of it from the ledger, with no private key at hand.
+
+Rules of this module (DESIGN §4; the crash case is named at each step of `_write`):
+
+* ``pool/<repository>/`` has every versioned file once: ``{N}.root.json``, ``{m}.snapshot.json``, ``{v}.targets.json``.
+* ``<view>/`` is a complete TUF metadata directory: links to the root chain and to the files that its timestamps
+  led to, the older ones too, for clients that are in the middle of a refresh. Then its ``timestamp.json``.
+* Versioned files first, timestamps last. A publication that was killed is finished by the next one, byte-identically,
+  because both write the same events in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import orjson
+from sqlalchemy import Connection
+
+from ledger.codec import decode
+from ledger.domain.events import DocumentPublished, MetadataPublished, ViewPublished
+from ledger.store import events
+from ledger.tuf import documents
+from projections.tuf import state
+from projections.tuf.destination import Destination, DestinationAhead, DestinationHasOtherBytes
+from projections.tuf.publish import offline_document
+
+
+class File(NamedTuple):
+    """A versioned file of the pool."""
+
+    path: str
+    data: bytes
+
+
+def write(
+    connection: Connection, destination: Destination, progress: Callable[[int, int], None] | None = None
+) -> list[str]:
+    """Write what the destination lacks; returns the views whose timestamp changed.
+
+    Raises: DestinationAhead, DestinationHasOtherBytes, DestinationUnusable.
+    """
+    changed: list[str] = []
+    names = state.repositories(connection)
+    for place, repository in enumerate(names):
+        backlog = _backlog(connection, destination, repository)
+        for publication in backlog[:-1]:
+            _write(connection, destination, publication, newest=False)
+        changed += _write(connection, destination, backlog[-1], newest=True)
+        if progress:
+            progress(place + 1, len(names))
+    return changed
+
+
+def newest(connection: Connection, repository: str) -> MetadataPublished:
+    """The last publication of a repository."""
+    return next(_publications(connection, repository, descending=True))
+
+
+def document_file(connection: Connection, document: DocumentPublished) -> bytes:
+    """A targets document as clients get it."""
+    online = (document.keyid, document.signature)
+    if document.wave is None:
+        assert document.signed is not None  # a CI document is kept where it was shown first
+        return documents.file_bytes(document.signed.encode(), [online])
+    offline = offline_document(connection, document.wave, document.view)
+    return documents.file_bytes(offline.signed, [*offline.offline, online])
+
+
+def pool_files(connection: Connection, publication: MetadataPublished) -> Iterator[File]:
+    """The versioned files of a publication, in the order they are written; the last snapshot comes last of all."""
+    pool = f"pool/{publication.repository}"
+    kind = publication.repository.partition("/")[0]
+    for version, metadata in state.roots(connection, kind):
+        if version <= publication.root_version:
+            yield File(f"{pool}/{version}.root.json", metadata)
+    for document in publication.documents:
+        yield File(f"{pool}/{document.version}.targets.json", document_file(connection, document))
+    for view in publication.views:
+        yield File(f"{pool}/{view.version}.snapshot.json", view.snapshot.encode())
+
+
+def _write(
+    connection: Connection, destination: Destination, publication: MetadataPublished, *, newest: bool
+) -> list[str]:
+    # 1. The pool. A crash leaves files that nothing leads to yet; the next run finds them identical.
+    for file in pool_files(connection, publication):
+        destination.write_once(file.path, file.data)
+    shown = _shown(publication)
+    # 2. The views' links. A crash leaves links that no timestamp leads to yet.
+    for name, view in shown:
+        for file_name in _names(publication, view):
+            destination.link(f"pool/{publication.repository}/{file_name}", f"{name}/{file_name}")
+    # 3. The timestamps, one by one: each view is before or after, and whichever a client meets is complete. Those of
+    #    an older publication were superseded, except a closed view's, which was its last.
+    changed = []
+    for name, view in shown if newest else shown[len(publication.views) :]:
+        data = view.timestamp.encode()
+        if destination.read(f"{name}/timestamp.json") != data:
+            destination.replace(f"{name}/timestamp.json", data)
+            changed.append(name)
+    # 4. Views whose last timestamp expired a day ago. A crash leaves one that the next run deletes.
+    for name in publication.removed:
+        destination.remove(name)
+    return changed
+
+
+def _shown(publication: MetadataPublished) -> list[tuple[str, ViewPublished]]:
+    shown = [(view.view, view) for view in publication.views]
+    production = [view for view in publication.views if view.view == publication.repository]
+    return shown + [(name, production[0]) for name in publication.closed]
+
+
+def _names(publication: MetadataPublished, view: ViewPublished) -> list[str]:
+    roots = [f"{version}.root.json" for version in range(1, publication.root_version + 1)]
+    return [*roots, f"{view.targets_version}.targets.json", f"{view.version}.snapshot.json"]
+
+
+def _backlog(connection: Connection, destination: Destination, repository: str) -> list[MetadataPublished]:
+    """The publications to write, oldest first: the newest, and those before it that the destination lacks."""
+    backlog: list[MetadataPublished] = []
+    for publication in _publications(connection, repository, descending=True):
+        if not backlog:
+            _refuse_if_ahead(destination, publication)
+        elif _complete(destination, publication):
+            break
+        backlog.append(publication)
+    return backlog[::-1]
+
+
+def _complete(destination: Destination, publication: MetadataPublished) -> bool:
+    # Links are made in order after the whole pool, so the last link stands for all that came before it.
+    name, view = _shown(publication)[-1]
+    return destination.exists(f"{name}/{_names(publication, view)[-1]}")
+
+
+def _refuse_if_ahead(destination: Destination, publication: MetadataPublished) -> None:
+    for name, view in _shown(publication):
+        path = f"{name}/timestamp.json"
+        found = destination.read(path)
+        if found is None or found == view.timestamp.encode():
+            continue
+        version = _version(found)
+        if version > view.version:
+            raise DestinationAhead(path=path, found=version, known=view.version)
+        if version == view.version:
+            raise DestinationHasOtherBytes(path=path)
+
+
+def _version(timestamp: bytes) -> int:
+    try:
+        version = orjson.loads(timestamp)["signed"]["version"]
+    except (ValueError, KeyError, TypeError):
+        return 0  # not a timestamp at all: nothing that a client could have accepted
+    return version if isinstance(version, int) else 0
+
+
+def _publications(connection: Connection, repository: str, *, descending: bool = False) -> Iterator[MetadataPublished]:
+    stream = f"publication:{repository.replace('/', ':', 1)}"
+    for row in events.read(connection, stream=stream, descending=descending):
+        event = decode(row.topic, row.payload)
+        assert isinstance(event, MetadataPublished)
+        yield event

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cli.formats import uuids as module
+from cli.formats.errors import BadEncoding, BadUuidInList, EmptyUuidList, FileMissing, FileTooLarge
+from cli.formats.uuids import read_many, read_uuids
+from ledger.domain.errors import LedgerError
+from ledger.domain.values import BadUuid
+
+
+@pytest.mark.parametrize("text", ["a,b,c", "a;b|c", " a\tb\n c ", ",,a;;b||c,\r\n", "a,b,a,c,b"])
+def test_separators(text: str, tmp_path: Path) -> None:
+    """Any separator will do, empty entries and duplicates are dropped: in an argument, a file and standard input."""
+    file = tmp_path / "uuids.txt"
+    file.write_text("\ufeff" + text, encoding="utf-8")
+
+    assert read_uuids(text) == ["a", "b", "c"]
+    assert read_uuids(f"@{file}") == ["a", "b", "c"]
+    assert read_uuids("-", io.BytesIO(text.encode())) == ["a", "b", "c"]
+    assert read_uuids("@-", io.BytesIO(text.encode())) == ["a", "b", "c"]
+
+
+def test_many(tmp_path: Path) -> None:
+    """Arguments and files mix; the order is that of first mention."""
+    file = tmp_path / "uuids.txt"
+    file.write_text("d\nb\n", encoding="utf-8")
+
+    assert read_many(["a,b", "", f"@{file}", "c", "a"]) == ["a", "b", "d", "c"]
+
+
+@pytest.mark.parametrize("text", ["", " ", ",;|\n"])
+def test_empty(text: str, tmp_path: Path) -> None:
+    """A list without a uuid is refused and never means all, also when it is one of several."""
+    file = tmp_path / "uuids.txt"
+    file.write_text(text, encoding="utf-8")
+
+    for value in (text, f"@{file}"):
+        with pytest.raises(EmptyUuidList) as caught:
+            read_uuids(value)
+        assert caught.value.exit_code == 3
+        assert "never widened" in caught.value.render_hint()
+    with pytest.raises(EmptyUuidList, match=r"uuids\.txt"):
+        read_many(["a", f"@{file}"])
+    with pytest.raises(EmptyUuidList):
+        read_many([])
+
+
+def test_bad_uuid(tmp_path: Path) -> None:
+    """A uuid that is too long or not ASCII is refused; in a file with its line; long ones are cropped."""
+    file = tmp_path / "uuids.txt"
+    file.write_text("a\nb," + "x" * 10_000, encoding="utf-8")
+
+    assert read_uuids("x" * 60) == ["x" * 60]
+    for value in ("x" * 61, "a,\u00fc", "\udcff"):
+        with pytest.raises(BadUuid):
+            read_uuids(value)
+    with pytest.raises(BadUuidInList, match=r"uuids\.txt, line 2: device uuid 'x") as caught:
+        read_uuids(f"@{file}")
+    assert len(str(caught.value)) < 300 + len(str(file))
+
+
+def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing file is exit 4; other encodings and files above the limit are refused."""
+    with pytest.raises(FileMissing) as caught:
+        read_uuids(f"@{tmp_path / 'nope'}")
+    assert caught.value.exit_code == 4
+
+    with pytest.raises(BadEncoding, match="UTF-16"):
+        read_uuids("-", io.BytesIO("a,b".encode("utf-16")))
+    with pytest.raises(BadUuidInList):
+        read_uuids("-", io.BytesIO(b"a" * 10_000_000))
+    monkeypatch.setattr(module, "SIZE_LIMIT", 3)
+    with pytest.raises(FileTooLarge):
+        read_uuids("-", io.BytesIO(b"a,b,c"))
+
+
+@given(
+    st.lists(st.text([c for c in map(chr, range(33, 127)) if c not in ",;|"], min_size=1, max_size=60), min_size=1),
+    st.text(",;| \t\r\n", min_size=1, max_size=3),
+)
+def test_round_trip(uuids: list[str], separator: str) -> None:
+    """Uuids joined by any separators are read back, each once."""
+    assert list(dict.fromkeys(uuids)) == read_uuids("-", io.BytesIO(separator.join(uuids).encode()))
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes(data: bytes) -> None:
+    """Whatever bytes come, the answer is uuids or an error of ours."""
+    try:
+        assert read_uuids("-", io.BytesIO(data))
+    except LedgerError as problem:
+        assert problem.render_hint()
