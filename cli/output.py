@@ -10,7 +10,7 @@ import csv
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -37,20 +37,27 @@ FormatOption = Annotated[
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under headings; `title` stands above them, empty for none."""
+    """Rows under headings, or facts (name and value); `title` stands above them, empty for none."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
     title: str = ""
+    facts: bool = False
+
+    @classmethod
+    def of_facts(cls, facts: Sequence[tuple[str, object]], title: str = "") -> Table:
+        """Names and values, a line each."""
+        return cls(["field", "value"], facts, title, facts=True)
 
 
 @dataclass(frozen=True)
 class Output:
-    """What a command has to say: `document` for JSON, `lines` and `tables` for people. CSV is the first table."""
+    """What a command has to say: `document` for JSON, `lines` and `tables` for people, table number `csv` for CSV."""
 
     document: Any
     tables: Sequence[Table] = ()
-    lines: Sequence[str] = field(default=())
+    lines: Sequence[str] = ()
+    csv: int = 0
 
 
 def show(output: Output, wanted: Format | None) -> None:
@@ -59,7 +66,7 @@ def show(output: Output, wanted: Format | None) -> None:
         case Format.JSON:
             typer.echo(orjson.dumps(output.document, option=orjson.OPT_INDENT_2))
         case Format.CSV:
-            typer.echo(_csv(output.tables[0] if output.tables else _lines_as_table(output.lines)), nl=False)
+            typer.echo(_csv(output.tables[output.csv] if output.tables else _lines_as_table(output.lines)), nl=False)
         case Format.TABLE:
             parts = [_clean(line) for line in output.lines]
             for table in output.tables:
@@ -85,6 +92,11 @@ def when(seconds: int | None) -> str | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def devices(count: int) -> str:
+    """A number of devices, in words."""
+    return f"{count:,} device" + ("" if count == 1 else "s")
+
+
 def yes(value: object) -> str:
     """A truth value in a table."""
     return "yes" if value else "no"
@@ -99,7 +111,7 @@ def _from_environment() -> Format:
 
 
 def _cell(value: object) -> str:
-    return "-" if value is None or value == "" else _clean(str(value))
+    return "-" if value is None else _clean(str(value))
 
 
 def _clean(text: str) -> str:
@@ -107,8 +119,10 @@ def _clean(text: str) -> str:
 
 
 def _table(table: Table) -> list[str]:
-    cells = [[heading.upper() for heading in table.columns], *([_cell(v) for v in row] for row in table.rows)]
-    widths = [max(len(row[place]) for row in cells) for place in range(len(table.columns))]
+    cells = [[_cell(value) for value in row] for row in table.rows]
+    if not table.facts:
+        cells.insert(0, [heading.upper() for heading in table.columns])
+    widths = [max((len(row[place]) for row in cells), default=0) for place in range(len(table.columns))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
     return ([table.title] if table.title else []) + lines
 

@@ -30,14 +30,13 @@ def output_of(count: WaveCount) -> Output:
     lines = [f"wave {wave.name} for tag {wave.tag}, version {wave.version}, is {wave.status}"]
     if wave.status != "active":
         lines.append(f"finished {when(wave.finished_at)}; devices are counted as of now")
-    lines += [
-        "",
-        f"devices on tag {wave.tag}  {count.total}",
-        f"updated        {count.updated}",
-        f"scheduled      {count.scheduled}",
-        f"not scheduled  {count.unscheduled}",
+    counts = [
+        (f"devices on tag {wave.tag}", count.total),
+        ("updated", count.updated),
+        ("scheduled for update", count.scheduled),
+        ("not scheduled", count.unscheduled),
     ]
-    tables = []
+    tables = [Table.of_facts(counts)]
     groups = [*count.rollout_groups, *count.other_groups]
     if groups:
         columns = ["group", "total", "updated", "need update", "scheduled", "online", "rollout at"]
@@ -60,8 +59,8 @@ def output_of(count: WaveCount) -> Output:
         for version, devices in sorted(group.versions.items())
     ]
     if runs:
-        tables.append(Table(["group", "runs version", "devices", ""], runs))
-    return Output(document, tables, lines)
+        tables.append(Table(["group", "runs version", "devices", "note"], runs))
+    return Output(document, tables, lines, csv=1 if groups else 0)
 
 
 def _group(group: GroupCount, count: WaveCount) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class Facts:
 
     def members(self, connection: Connection) -> dict[str, str]:
         """Names and roles."""
-        return dict(connection.execute(text("SELECT member, role FROM release_member")).tuples().all())
+        return dict(connection.execute(text("SELECT member, role FROM release_member")).all())
 
     def ci_targets(self, connection: Connection, number: int) -> tuple[Target, ...]:
         """All CI targets with the number."""

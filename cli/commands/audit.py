@@ -87,7 +87,7 @@ def show_event(
     document = _line(row, query.summary(row)) | {"leaf": leaf.hex(), "payload": orjson.loads(row.payload)}
     facts = [(name, value) for name, value in document.items() if name != "payload"]
     payload = orjson.dumps(document["payload"], option=orjson.OPT_INDENT_2).decode()
-    show(Output(document, [Table(["event", str(position)], facts)], ()), format)
+    show(Output(document, [Table.of_facts(facts)]), format)
     if format is None or format.value == "table":
         typer.echo("\n" + payload)
 

@@ -98,11 +98,11 @@ def show_device(
         ("seen at", when(one.seen_at)),
         ("view", one.view),
         ("offered", one.latest),
-        ("all it may install", ", ".join(one.targets)),
+        ("all it may install", ", ".join(one.targets) or None),
         ("published", yes(one.published)),
         ("because", one.reason),
     ]
-    show(Output(_document(one), [Table(["device", one.name], facts)]), format)
+    show(Output(_document(one), [Table.of_facts(facts)]), format)
 
 
 @app.command("set")

@@ -46,7 +46,7 @@ def show_root(
             text("SELECT version, metadata FROM release_root WHERE repository = :repository ORDER BY version"),
             {"repository": repository},
         )
-        roots: dict[int, str] = dict(rows.tuples().all())
+        roots: dict[int, str] = dict(rows.all())
     newest = max(roots)
     wanted = version or newest
     if wanted not in roots:

@@ -9,7 +9,7 @@ import typer
 from cli import completion
 from cli.context import open_ledger, publish_now, reading, say_dry_run
 from cli.options import DryRun, Keys, Limit, OfflineThreshold, Page
-from cli.output import Format, FormatOption, Output, Table, say, show, warn, when, yes
+from cli.output import Format, FormatOption, Output, Table, devices, say, show, warn, when, yes
 from projections.queries import waves as query
 
 app = typer.Typer(
@@ -297,13 +297,14 @@ def show_wave(
         document["targets"] = targets
     w = found.wave
     facts = [
+        ("wave", w.name),
         ("version", w.version),
         ("tag", w.tag),
         ("status", w.status),
         ("created", f"{when(w.created_at)} by {w.created_by}"),
         ("finished", f"{when(w.finished_at)} by {w.finished_by}" if w.finished_at else None),
         ("reason", found.reason),
-        ("prune", ", ".join(map(str, found.prune))),
+        ("prune", ", ".join(map(str, found.prune)) or None),
         ("expires", when(found.expires)),
         ("offline signatures", f"{len(found.keyids)} of {need}: {', '.join(k[:12] for k in found.keyids)}"),
     ]
@@ -311,7 +312,7 @@ def show_wave(
         (when(r.at), r.by, r.group or "(all of the tag)", r.devices, yes(r.full_group), (r.plan or "")[:12])
         for r in found.rollouts
     ]
-    tables = [Table(["wave", w.name], facts)]
+    tables = [Table.of_facts(facts)]
     if rollouts:
         tables.append(Table(["at", "by", "group", "devices", "future members", "plan"], rollouts, "Rollouts"))
     if targets is not None and format in (None, Format.TABLE):
@@ -408,7 +409,7 @@ def _show_rollout(
     }
     done = "would be rolled out" if dry_run else "is rolled out"
     to = f" of group {event.selector.group}" if event.selector.group else ""
-    line = f"wave {event.wave} {done} to {event.devices} devices{to}"
+    line = f"wave {event.wave} {done} to {devices(event.devices)}{to}"
     if event.full_group:
         line += ", and to whoever joins the group"
     if event.skipped:

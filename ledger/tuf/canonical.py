@@ -19,6 +19,7 @@ from ledger.domain.values import DEPTH_LIMIT, INTEGER_LIMIT, JsonValue
 from ledger.tuf.errors import DocumentDamaged, UnencodableContent
 
 NESTING_LIMIT = DEPTH_LIMIT + 8  # levels: a target's custom, and the document around it
+PRINTABLE = bytes(range(0x20, 0x7F))
 
 _OPTIONS = (
     orjson.OPT_SORT_KEYS
@@ -51,14 +52,23 @@ def parse(data: bytes, document: str) -> JsonValue:
     Raises:
         DocumentDamaged: They are not JSON, or not canonical: another order, white space, escapes, doubled keys.
     """
+    value = parse_unchecked(data, document)
     try:
-        value: JsonValue = orjson.loads(data)
-        same = encode(value) == data
-    except orjson.JSONDecodeError as error:
-        raise DocumentDamaged(document=document, problem=f"not JSON: {error}") from None
+        _guard(value)
     except UnencodableContent as error:
         raise DocumentDamaged(document=document, problem=str(error)) from None
-    if not same:
+    return value
+
+
+def parse_unchecked(data: bytes, document: str) -> JsonValue:
+    """As `parse`, for content that was checked when it entered the ledger: of numbers, only their form is."""
+    try:
+        value: JsonValue = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise DocumentDamaged(document=document, problem=f"not JSON: {error}") from None
+    # orjson escapes control characters both ways, where canonical JSON has none to escape.
+    escaped = b"\\" in data and b"\\" in data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    if escaped or data.translate(None, PRINTABLE) or encode_unchecked(value) != data:
         raise DocumentDamaged(document=document, problem="its JSON is not canonical")
     return value
 

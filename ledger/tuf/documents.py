@@ -36,7 +36,6 @@ _FILE_HEAD = re.compile(rb'\{"signatures":\[((?:\{"keyid":"[^"\\]+","sig":"[0-9a
 _SIGNATURE = re.compile(rb'\{"keyid":"([^"\\]+)","sig":"([0-9a-f]+)"\}')
 _KEYID = re.compile(r"[!#-\[\]-~][ !#-\[\]-~]*")  # printable ASCII without quote and backslash
 _HEX = re.compile(r"(?:[0-9a-f]{2})+")
-_PRINTABLE = bytes(range(0x20, 0x7F))
 
 
 class TargetsHeader(NamedTuple):
@@ -62,7 +61,7 @@ def targets_signed(version: int, expires: datetime, body: bytes) -> bytes:
 def split_targets(signed: bytes) -> TargetsHeader:
     """The parts of a targets document, the exact inverse of `targets_signed`. Raises: DocumentDamaged."""
     document = "targets document"
-    parsed = canonical.parse(signed, document)
+    parsed = canonical.parse_unchecked(signed, document)
     head = _TARGETS_HEAD.match(signed)
     if head is None or not isinstance(parsed, dict) or set(parsed) != _TARGETS_FIELDS:
         raise DocumentDamaged(document=document, problem="its header is another one")
@@ -112,7 +111,7 @@ def file_bytes(signed: bytes, signatures: Sequence[tuple[str, str]]) -> bytes:
         UnencodableContent: The signed part is not what a file and a signature can both hold.
         DocumentDamaged: Two signatures by one key, which clients refuse, or one that is not hex.
     """
-    if signed.translate(None, _PRINTABLE):
+    if signed.translate(None, canonical.PRINTABLE):
         raise UnencodableContent(path="the signed part", problem="bytes outside printable ASCII")
     keyids = [keyid for keyid, _ in signatures]
     if len(set(keyids)) != len(keyids):

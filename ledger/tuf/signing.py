@@ -8,6 +8,7 @@ Rules of this module:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
@@ -18,6 +19,8 @@ from ledger.tuf.errors import DocumentDamaged, NotEnoughSignatures, SignatureInv
 
 Signatures: TypeAlias = Mapping[str, str] | Sequence[tuple[str, str]]
 """Hex signatures by keyid, as a mapping or in order."""
+
+_HEX = re.compile(r"(?:[0-9a-f]{2})+")
 
 
 def verify(root: Root, role: str, signed: bytes, signatures: Signatures) -> set[str]:
@@ -42,9 +45,10 @@ def require_valid(root: Root, role: str, signed: bytes, keyid: str, signature: s
         document: What to call the document in the error; its role if not said.
 
     Raises:
-        SignatureInvalid: It does not verify, or the root does not list the key for the role.
+        SignatureInvalid: It is not lower-case hex, does not verify, or the root does not list the key for the role.
     """
-    if keyid not in verify(root, role, signed, {keyid: signature}):
+    # Verifiers also read capitals and spaces. Those would be recorded and then not fit a file (`documents.file_bytes`).
+    if not _HEX.fullmatch(signature) or keyid not in verify(root, role, signed, {keyid: signature}):
         raise SignatureInvalid(keyid=keyid, document=document or f"the {role} document")
 
 

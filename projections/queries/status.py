@@ -64,7 +64,7 @@ class Expiry(NamedTuple):
 def devices(connection: Connection) -> tuple[int, int]:
     """How many production and test devices there are."""
     rows = connection.execute(text("SELECT production, count(*) FROM fleet_device WHERE tag > 0 GROUP BY production"))
-    counts: dict[int, int] = dict(rows.tuples().all())
+    counts: dict[int, int] = dict(rows.all())
     return counts.get(1, 0), counts.get(0, 0)
 
 
@@ -150,7 +150,7 @@ def _counts(connection: Connection, online_since: int) -> Iterator[tuple[str, in
         ),
         {"since": online_since},
     )
-    yield from rows.tuples()
+    yield from rows
 
 
 def unpublished(connection: Connection) -> list[str]:

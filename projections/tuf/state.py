@@ -121,7 +121,7 @@ def document(connection: Connection, repository: str, version: int) -> Shown | N
 def online_keyids(connection: Connection, kind: str) -> dict[str, str]:
     """The keyids of the online keys of ``production`` or ``ci``, by role."""
     statement = text("SELECT role, keyid FROM release_online_key WHERE repository = :kind")
-    return dict(connection.execute(statement, {"kind": kind}).tuples().all())
+    return dict(connection.execute(statement, {"kind": kind}).all())
 
 
 def roots(connection: Connection, kind: str) -> list[tuple[int, bytes]]:

@@ -19,6 +19,14 @@ def read(data: str | bytes) -> list[ReportRow]:
     return list(read_reports("-", io.BytesIO(data.encode() if isinstance(data, str) else data)))
 
 
+def refusal(data: bytes) -> LedgerError | None:
+    try:
+        read(data)
+    except LedgerError as problem:
+        return problem
+    return None
+
+
 def test_rows() -> None:
     """An empty target is none, an empty time is now; a device may report twice, and the order is kept."""
     assert [
@@ -70,10 +78,9 @@ def test_header() -> None:
 @given(st.binary(max_size=200) | st.text('u1,"\n:+-0129TZ', max_size=60).map(lambda text: (HEADER + text).encode()))
 def test_any_bytes(data: bytes) -> None:
     """Whatever bytes come, the answer is rows or an error of ours that can be shown."""
-    try:
-        read(data)
-    except LedgerError as problem:
-        assert problem.render_hint()
+    problem = refusal(data)
+
+    assert problem is None or (str(problem) and problem.render_hint())
 
 
 @given(st.datetimes(timezones=st.just(UTC)), st.integers(-1439, 1439))
@@ -104,7 +111,7 @@ def test_seconds_round_trip(seconds: int) -> None:
         "2027-01-31\ufb0512:00:00Z",
         "2027-01-31T12:00:00+01:00:30",
         "9999-12-31T23:59:59-01:00",
-        "２027-01-31T12:00:00Z",
+        "\uff12027-01-31T12:00:00Z",
     ],
 )
 def test_only_rfc_3339(text: str) -> None:

@@ -25,6 +25,7 @@ class Factory:
         self.ledger_hex = self.ledger.key.keyval["public"]
 
     def production(self, **changes):
+        """The production root, or one that differs in the arguments given."""
         given = {
             "root_keys": [self.root.key],
             "root_threshold": 1,
@@ -37,6 +38,7 @@ class Factory:
         return roots.production_root(**{**given, **changes})
 
     def ci(self):
+        """The CI root."""
         keys = {role: pair.key for role, pair in self.ci_online.items()}
         return roots.ci_root(self.ci_root.key, keys, EXPIRES, self.ledger_hex)
 

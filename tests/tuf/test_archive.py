@@ -3,7 +3,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import os
 import re
 import subprocess
 import tarfile
@@ -257,4 +256,4 @@ def test_nothing_is_written(tmp_path, factory, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     read_archive(write_archive("targets", [factory.holder]), "f.tgz")
 
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []

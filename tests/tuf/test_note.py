@@ -49,7 +49,7 @@ def test_as_the_specification_says(factory, size, root):
 
 def test_a_vector_for_ever():
     """The note of a known key, size and root has these bytes."""
-    assert GOLDEN == CHECKPOINT.note()
+    assert CHECKPOINT.note() == GOLDEN
 
 
 def test_key_hash_of_the_go_library():

@@ -51,6 +51,8 @@ def test_one_signature_at_a_time(factory, signed):
         (signed, holder.keyid, good[:-2] + ("00" if good[-2:] != "00" else "01")),
         (signed, holder.keyid, ""),
         (signed, holder.keyid, "zz"),
+        (signed, holder.keyid, good.upper()),
+        (signed, holder.keyid, good[:2] + " " + good[2:]),
     ]:
         with pytest.raises(SignatureInvalid):
             signing.require_valid(root, "targets", data, keyid, signature)
