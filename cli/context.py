@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from cli import output
 from cli.errors import UnsupportedDestination
 from cli.settings import Settings
+from ledger.domain.values import check_actor
 from ledger.store import engine as store
 from ledger.store import migrate
 
@@ -43,6 +44,7 @@ def open_ledger(ctx: typer.Context) -> Ledger:
     from projections.runner import Projector
 
     settings = settings_of(ctx)
+    check_actor(settings.actor)
     engine = store.open_engine(settings.store)
     with store.reading(engine) as connection:
         migrate.check(connection)

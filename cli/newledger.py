@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from cli.settings import Settings
-from ledger.domain.values import check_name, from_epoch
+from ledger.domain.values import check_actor, check_name, from_epoch
 from ledger.store import engine as store
 from ledger.store import migrate
 from ledger.store.errors import StoreExists
@@ -25,7 +25,7 @@ class Created(NamedTuple):
 def check(settings: Settings, factory: str) -> None:
     """Whether it could be created. Raises: BadName, StoreExists."""
     check_name("factory", factory)
-    check_name("member", settings.actor)
+    check_actor(settings.actor)
     engine = store.open_engine(settings.store, must_exist=False)
     path = engine.url.database
     if path and Path(path).exists():

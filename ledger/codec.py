@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, TypeAlias, Union, get_args, get_origin, get_type_hints
 
@@ -23,7 +23,7 @@ import orjson
 from ledger.domain.errors import StorageFailure
 from ledger.domain.events import EVENTS, Event
 from ledger.domain.values import format_time, parse_time
-from ledger.upcasters import upcast
+from ledger.upcasters import UPCASTERS, upcast
 
 _OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS
 _Read: TypeAlias = Callable[[Any], Any]
@@ -47,6 +47,13 @@ class WrittenByNewerVersion(StorageFailure):
 
 
 REGISTRY: dict[str, type[Event]] = {cls.topic: cls for cls in EVENTS}
+
+
+def require_known(topics: Iterable[str]) -> None:
+    """Pass topics that this program can read. Raises: WrittenByNewerVersion."""
+    for topic in topics:
+        if topic not in REGISTRY and topic not in UPCASTERS:
+            raise WrittenByNewerVersion(topic=topic)
 
 
 def encode(event: Event) -> bytes:

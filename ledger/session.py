@@ -19,6 +19,7 @@ from typing import NamedTuple, Protocol, cast
 from eventsourcing.persistence import EventStore
 from sqlalchemy import Connection, Engine
 
+from ledger.codec import require_known
 from ledger.domain.events import Event
 from ledger.envelope import Envelope
 from ledger.mapper import EnvelopeMapper
@@ -110,6 +111,7 @@ class Ledger:
     def writing(self, *, dry_run: bool = False) -> Iterator[Session]:
         """A transaction under the writers' lock: committed at the end, rolled back on any error and in a dry run."""
         with store.writing(self.engine, dry_run=dry_run) as connection:
+            require_known(rows.topics(connection))  # a decision on a history that we can't read would be a guess
             now = max(self.now, rows.head(connection).recorded_at)
             yield Session(connection, self.actor, now, self.projectors)
 

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine, MetaData, create_engine, inspect, text
 from sqlalchemy.pool import StaticPool
 
+from ledger.codec import require_known
 from ledger.store import bulk, engine, events
 from ledger.store.events import Row
 from projections.fleet import Fleet
@@ -90,6 +91,7 @@ def rebuild(engine_: Engine, name: str, progress: Progress | None = None) -> int
     """Drop and refold one projection; returns the position it is at. `progress` gets position and head."""
     fold = next(f for f in folds(NEW) if f.name == name)
     with engine.writing(engine_) as connection:
+        require_known(events.topics(connection))
         generation = _generation(connection, name) + 1
         _drop(connection, fold.tables(generation))
         fold.tables(generation).create_all(connection)
@@ -113,6 +115,7 @@ def verify(engine_: Engine, name: str, *, most: int = 100) -> list[Difference]:
     """Compare a live projection with a replay of the whole ledger; at most `most` differing rows."""
     fold = next(f for f in folds() if f.name == name)
     with engine.reading(engine_) as live:
+        require_known(events.topics(live))
         position = _positions(live)[name]
         with replayed(live, fold, position) as memory:
             found: list[Difference] = []

@@ -32,8 +32,9 @@ def import_devices(
     from ledger.application import devices
     from projections.facts import Facts
 
+    found = list(read_devices(file))  # to the end, before the ledger is locked: standard input can be slow
     with counter("devices") as progress:
-        came = devices.import_devices(open_ledger(ctx), Facts(), read_devices(file), dry_run=dry_run, progress=progress)
+        came = devices.import_devices(open_ledger(ctx), Facts(), found, dry_run=dry_run, progress=progress)
     counts = {"added": came.added, "changed": came.changed, "same": came.same}
     line = ", ".join(f"{count} {what}" for what, count in counts.items())
     show(Output({**counts, "dry_run": dry_run}, lines=[f"devices: {line}" + _dry(dry_run)]), format)
@@ -163,7 +164,10 @@ def report(
     from ledger.application import devices
     from projections.facts import Facts
 
-    came = devices.report(open_ledger(ctx), Facts(), read_reports(file), dry_run=dry_run)
+    reports = read_reports(file)
+    if file == "-":
+        reports = iter(list(reports))  # to the end, before the ledger is locked: standard input can be slow
+    came = devices.report(open_ledger(ctx), Facts(), reports, dry_run=dry_run)
     document = {
         "changed": came.changed,
         "sightings": came.sightings,

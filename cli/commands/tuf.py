@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.context import destination, open_ledger, settings_of
+from cli.context import destination, open_ledger, say_dry_run, settings_of
+from cli.options import DryRun
 from cli.output import FormatOption, Output, Table, say, show
 
 app = typer.Typer(help="Publish, refresh and verify the TUF repositories.", rich_markup_mode=None, no_args_is_help=True)
@@ -15,14 +16,14 @@ Where = Annotated[str | None, typer.Argument(metavar="[DIR|URL]", help="Default:
 
 
 @app.command("publish")
-def publish(ctx: typer.Context, where: Where = None, format: FormatOption = None) -> None:
+def publish(ctx: typer.Context, where: Where = None, dry_run: DryRun = False, format: FormatOption = None) -> None:
     """Sign online what is not signed yet, and write what the destination lacks.
 
     Without online keys it writes what was signed before: a mirror needs no private key.
 
     Example: waveledger tuf publish /srv/tuf
     """
-    _emit(ctx, where, format, refresh=False, force=False)
+    _emit(ctx, where, format, refresh=False, force=False, dry_run=dry_run)
 
 
 @app.command("refresh")
@@ -30,13 +31,14 @@ def refresh(
     ctx: typer.Context,
     where: Where = None,
     force: Annotated[bool, typer.Option("--force", help="Sign everything again, however young.")] = False,
+    dry_run: DryRun = False,
     format: FormatOption = None,
 ) -> None:
     """Sign timestamps and snapshots past half of their life again, then publish. Run it hourly from cron.
 
     Example: waveledger tuf refresh /srv/tuf
     """
-    _emit(ctx, where, format, refresh=True, force=force)
+    _emit(ctx, where, format, refresh=True, force=force, dry_run=dry_run)
 
 
 @app.command("verify")
@@ -87,7 +89,7 @@ def verify(
         raise ProblemsFound(count=len(findings), what=place, advice="waveledger tuf refresh renews what expired")
 
 
-def _emit(ctx: typer.Context, where: str | None, format: Any, *, refresh: bool, force: bool) -> None:
+def _emit(ctx: typer.Context, where: str | None, format: Any, *, refresh: bool, force: bool, dry_run: bool) -> None:
     from cli.errors import NothingToPublishWith
     from cli.progress import bar
     from ledger.tuf.online import find_online
@@ -102,8 +104,15 @@ def _emit(ctx: typer.Context, where: str | None, format: Any, *, refresh: bool, 
             raise NothingToPublishWith(where=settings.online_keys)
         say(f"no online keys at {settings.online_keys}: writing what was signed before")
     with bar("publishing") as progress:
-        came = emitter.emit(ledger, keys, destination(place), refresh=refresh, force=force, progress=progress)
-    document = {"destination": place, "signed": came.repositories, "views": came.views}
+        came = emitter.emit(
+            ledger, keys, destination(place), refresh=refresh, force=force, dry_run=dry_run, progress=progress
+        )
+    document = {"destination": place, "signed": came.repositories, "views": came.views, "dry_run": dry_run}
+    if dry_run:
+        lines = [f"would sign: {', '.join(came.repositories) or 'nothing, all of it is'}"]
+        show(Output(document, lines=lines), format)
+        say_dry_run(["metadata.published/1" for _ in came.repositories])
+        return
     lines = [
         f"signed: {', '.join(came.repositories) or 'nothing, all of it was'}",
         f"written to {place}: {', '.join(came.views) or 'nothing, all of it was there'}",

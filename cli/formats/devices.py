@@ -5,7 +5,7 @@ Rules of this module:
 * a device without a name is called by its uuid; without a group it is in none.
 * production is true, false, 1, 0, yes or no, in any case.
 * a uuid is in a file once. A file without devices is refused.
-* rows come as they are read: whoever imports them appends nothing before the last one came.
+* rows come as they are read: whoever imports them commits nothing before the last one came.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from datetime import datetime
 from ledger.domain.errors import Refused
 from ledger.domain.events import FactoryInitialized, MemberAdded, OnlineKeySet, RootPublished
 from ledger.domain.members import OWNER
-from ledger.domain.values import check_name
+from ledger.domain.values import check_actor, check_name
 from ledger.session import Session
 from ledger.tuf import roots
 from ledger.tuf.keypair import KeyPair, generate
@@ -55,7 +55,7 @@ def make_keys(kinds: Sequence[str], threshold: int) -> FactoryKeys:
 def initialize(session: Session, factory: str, keys: FactoryKeys, threshold: int, expires: datetime) -> None:
     """Append the first events of a ledger: the factory, its first owner, both root chains, the online keys."""
     check_name("factory", factory)
-    check_name("member", session.actor)
+    check_actor(session.actor)
     ledger_key = keys.ledger.key.keyval["public"]
     session.append("factory", [FactoryInitialized(factory, ledger_key), MemberAdded(session.actor, OWNER)], expected=0)
     online = {name: pair.key for name, pair in keys.online.items()}

@@ -141,7 +141,7 @@ def roll_out(
         raise rollout.NothingSelected(wave=request.wave)
     with ledger.writing(dry_run=dry_run) as session:
         members.require_member(releases.members(session.connection), session.actor)
-        active = wave.require_ready(load_wave(session, request.wave))
+        active = _deliverable(session, request.wave)
         listed = request.plan if request.plan is not None else request.uuids
         reach = Reach(request.wave, active.init.tag, active.init.number, request.group, listed)
         if request.group and not fleet.group_exists(session.connection, request.group):
@@ -171,7 +171,7 @@ def complete(ledger: Ledger, facts: ReleaseFacts, name: str, *, dry_run: bool = 
     """Make the wave's targets the production targets of its tag, for all its devices, for good."""
     with ledger.writing(dry_run=dry_run) as session:
         members.require_member(facts.members(session.connection), session.actor)
-        active = wave.require_ready(load_wave(session, name))
+        active = _deliverable(session, name)
         production = facts.production(session.connection, active.init.tag)
         pruned = tuple(sorted(n for n, target in production.items() if target.number in active.init.prune))
         completed, tag_events = wave.complete(active, pruned)
@@ -218,6 +218,12 @@ def signed_bytes(document: Document, body: bytes) -> bytes:
     if document.signed is not None:
         return document.signed.encode()
     return documents.targets_signed(document.version, document.expires, body)
+
+
+def _deliverable(session: Session, name: str) -> wave.ActiveWave:
+    active = wave.require_ready(load_wave(session, name))
+    wave.require_unexpired(active, from_epoch(session.now))
+    return active
 
 
 def _fold(events: Sequence[Event], name: str) -> wave.Wave:

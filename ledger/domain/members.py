@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from ledger.domain.errors import NotFound, Refused
 from ledger.domain.events import MemberAdded, MemberRemoved
-from ledger.domain.values import check_name
+from ledger.domain.values import check_actor
 
 OWNER, ADMIN = "owner", "admin"
 ROLES = (OWNER, ADMIN)
@@ -84,7 +84,7 @@ def add(members: Mapping[str, str], actor: str, member: str, role: str) -> Membe
     require_owner(members, actor)
     if role not in ROLES:
         raise UnknownRole(role=role)
-    check_name("member", member)
+    check_actor(member)
     if members.get(member) == role:
         raise AlreadyMember(member=member, role=role)
     if members.get(member) == OWNER:

@@ -24,6 +24,7 @@ JsonValue: TypeAlias = "None | bool | int | float | str | list[JsonValue] | dict
 JsonObject: TypeAlias = "dict[str, JsonValue]"
 
 NAME_LIMIT = 60  # characters, as fioctl
+ACTOR_LIMIT = 100  # characters
 TEXT_LIMIT = 500  # characters of free text
 INTEGER_LIMIT = 2**31  # exclusive; what every client's JSON reader holds exactly
 DEPTH_LIMIT = 32  # levels of nesting in a target's custom; far above any real build's
@@ -31,7 +32,7 @@ DEPTH_LIMIT = 32  # levels of nesting in a target's custom; far above any real b
 _Refuse: TypeAlias = "Callable[[str], BadTarget]"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
-_UUID = re.compile(r"[!-~]+", re.ASCII)
+_PRINTING = re.compile(r"[!-~]+", re.ASCII)
 _PLAIN = re.compile(r"[ -~]*", re.ASCII)
 _TARGET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+:@/-]*", re.ASCII)
 _NUMBER = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
@@ -44,6 +45,14 @@ class BadName(BadInput):
     message = "{what} name {name!r} is not allowed"
     hint = "names start with a letter or digit, go on with letters, digits, '.', '_' or '-', at most 60 characters"
     what: str
+    name: str
+
+
+class BadActor(BadInput):
+    """A member's or actor's name that could not be shown or compared safely."""
+
+    message = "the actor name {name!r} is not allowed"
+    hint = "a name has 1 to 100 printable ASCII characters without spaces, such as a login name or an address"
     name: str
 
 
@@ -106,9 +115,19 @@ def check_name(what: str, name: str) -> str:
     return name
 
 
+def check_actor(name: str) -> str:
+    r"""The name itself, when it is one of a person, a role or a program: alice, CORP\alice, ci@example.com.
+
+    Raises: BadActor.
+    """
+    if not 1 <= len(name) <= ACTOR_LIMIT or not _PRINTING.fullmatch(name):
+        raise BadActor(name=_crop(name))
+    return name
+
+
 def check_uuid(uuid: str) -> str:
     """The uuid itself, when it is one. Raises: BadUuid."""
-    if len(uuid) > NAME_LIMIT or not _UUID.fullmatch(uuid) or any(c in uuid for c in ",;|"):
+    if len(uuid) > NAME_LIMIT or not _PRINTING.fullmatch(uuid) or any(c in uuid for c in ",;|"):
         raise BadUuid(uuid=_crop(uuid))
     return uuid
 

@@ -11,6 +11,7 @@ Rules of this module (DESIGN §2; fioctl's `waves`):
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TypeAlias, assert_never
 
 from ledger.domain.errors import NotFound, Refused
@@ -27,6 +28,7 @@ from ledger.domain.events import (
     WaveSigned,
 )
 from ledger.domain.transition import IllegalEvent
+from ledger.domain.values import format_time
 
 
 class UnknownWave(NotFound):
@@ -82,6 +84,15 @@ class WaveIsCanceled(Refused):
     wave: str
     number: int
     tag: str
+
+
+class WaveExpired(Refused):
+    """Every client would refuse the wave's metadata."""
+
+    message = "wave {wave} expired at {expires}: no client would accept it"
+    hint = "cancel it, and wave its number again under a new name: waveledger waves cancel {wave}"
+    wave: str
+    expires: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +169,12 @@ def require_ready(state: Wave) -> ActiveWave:
     if not active.ready:
         raise WaveNotReady(wave=active.init.wave, have=len(active.signed), need=active.needed)
     return active
+
+
+def require_unexpired(wave: ActiveWave, now: datetime) -> None:
+    """Pass a wave that clients would accept now. Raises: WaveExpired."""
+    if wave.init.expires <= now:
+        raise WaveExpired(wave=wave.init.wave, expires=format_time(wave.init.expires))
 
 
 def require_unsigned_by(state: Wave, keyid: str) -> ActiveWave:

@@ -113,6 +113,16 @@ def last(connection: Connection, stream: str) -> Row | None:
     return next(read(connection, stream=stream, descending=True, limit=1), None)
 
 
+def topics(connection: Connection) -> list[str]:
+    """The topics of all events: a few steps along their index, however many events there are."""
+    sql = (
+        "WITH RECURSIVE t(topic) AS (SELECT min(topic) FROM event UNION ALL "
+        "SELECT (SELECT min(topic) FROM event WHERE topic > t.topic) FROM t WHERE t.topic IS NOT NULL) "
+        "SELECT topic FROM t WHERE topic IS NOT NULL"
+    )
+    return [topic for (topic,) in query(connection, sql).fetchall()]
+
+
 def stream_version(connection: Connection, stream: str) -> int:
     """The version of a stream's newest event, 0 if it has none."""
     found = query(connection, "SELECT max(version) FROM event WHERE stream = ?", (stream,)).fetchone()

@@ -10,8 +10,11 @@ Rules of this module:
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -51,6 +54,9 @@ class DestinationUnusable(StorageFailure):
 class Destination(Protocol):
     """What publishing needs of a place. Paths are relative, with slashes."""
 
+    def locked(self) -> AbstractContextManager[None]:
+        """Only one publisher writes at a time: an older timestamp must never replace a newer one."""
+
     def read(self, path: str) -> bytes | None:
         """The bytes of a file, None when there is none."""
 
@@ -76,6 +82,20 @@ class Directory:
     def __init__(self, root: Path) -> None:
         """Publish below `root`."""
         self.root = root
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the directory: other publishers on this machine wait. The lock goes with its process."""
+        try:
+            _make_directory(self.root)
+            descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as problem:
+            raise self._unusable(problem) from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def read(self, path: str) -> bytes | None:
         """The bytes of a file, None when there is none."""

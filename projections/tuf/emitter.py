@@ -37,14 +37,20 @@ def emit(
     *,
     refresh: bool = False,
     force: bool = False,
+    dry_run: bool = False,
     progress: Progress | None = None,
 ) -> Emitted:
     """Publish. Without keys only what was signed before is written: a mirror needs no private key.
 
     Raises: OnlineKeyMissing, DestinationAhead, DestinationHasOtherBytes, DestinationUnusable, PublicationRejected.
     """
-    signed = publish.publish(ledger, keys, refresh=refresh, force=force, progress=progress) if keys else []
-    with ledger.reading() as connection:
+    signed = (
+        publish.publish(ledger, keys, refresh=refresh, force=force, dry_run=dry_run, progress=progress) if keys else []
+    )
+    if dry_run:
+        return Emitted(signed, [])
+    # The ledger is read inside the lock: who waited for another publisher must not write what that one superseded.
+    with destination.locked(), ledger.reading() as connection:
         changed = tree.write(connection, destination)
     _, findings = verify.check_views(destination, changed)
     for finding in findings:

@@ -50,10 +50,15 @@ class _Shown(NamedTuple):
 
 
 def publish(
-    ledger: Ledger, keys: OnlineKeys, *, refresh: bool = False, force: bool = False,
+    ledger: Ledger,
+    keys: OnlineKeys,
+    *,
+    refresh: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
     progress: Callable[[int, int], None] | None = None,
-) -> list[str]:  # fmt: skip
-    """Sign what is not signed yet; returns the repositories that got a publication.
+) -> list[str]:
+    """Sign what is not signed yet; returns the repositories that got a publication, or would get one.
 
     With `refresh` also what grows old, with `force` everything.
     """
@@ -62,7 +67,7 @@ def publish(
         if force:
             names = sorted({*names, *state.repositories(connection)})
     for place, repository in enumerate(names):
-        _publish_one(ledger, keys, repository)
+        _publish_one(ledger, keys, repository, dry_run=dry_run)
         if progress:
             progress(place + 1, len(names))
     return names
@@ -88,15 +93,17 @@ def metadata_of(connection: Connection, wave: str, view: str) -> dict[str, Any]:
     return metadata
 
 
-def _publish_one(ledger: Ledger, keys: OnlineKeys, repository: str) -> None:
+def _publish_one(ledger: Ledger, keys: OnlineKeys, repository: str, *, dry_run: bool) -> None:
     stream = f"publication:{repository.replace('/', ':', 1)}"
     for attempt in range(RETRIES):
         with ledger.reading() as connection:
+            if attempt and repository not in state.due(connection, ledger.now, refresh=True):
+                return  # whoever won the race published all that was due
             version = events.stream_version(connection, stream)
             publication = _Publication.read(connection, keys, repository, ledger.now)
             event = publication.event(connection)
         try:
-            with ledger.writing() as session:
+            with ledger.writing(dry_run=dry_run) as session:
                 session.append(stream, [event], expected=version)
                 events.add_checkpoint(session.connection, publication.checkpoint.size, publication.checkpoint.note())
             return
