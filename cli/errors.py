@@ -88,7 +88,7 @@ class UnknownProjection(NotFound):
 class ProblemsFound(CheckFailed):
     """A check ran and found problems; they were printed."""
 
-    message = "{count} problems found in {what}"
+    message = "problems found in {what}: {count}"
     hint = "{advice}"
     count: int
     what: str

@@ -67,7 +67,9 @@ class LazyGroup(TyperGroup):
             # The reader of stdout left (head, less): not an error of ours. Keep Python from complaining at exit.
             sys.stdout = None
             raise typer.Exit(0) from None
-        except (OSError, ValueError, AssertionError, LookupError, TypeError, AttributeError) as error:
+        except Exception as error:
+            if type(error).__module__.partition(".")[0] == "typer":
+                raise  # how Typer ends a command, and its usage errors: it prints those itself
             _report(f"unexpected: {type(error).__name__}: {error}", "a bug; run with -v and report it", _verbose(ctx))
             raise typer.Exit(1) from None
 
@@ -79,6 +81,11 @@ def _verbose(ctx: Any) -> int:
 def _report(message: str, hint: str, verbose: int) -> None:
     if verbose:
         traceback.print_exc()
-    typer.echo(f"error: {message}", err=True)
+    typer.echo(f"error: {printable(message)}", err=True)
     if hint:
-        typer.echo(f"hint: {hint}", err=True)
+        typer.echo(f"hint: {printable(hint)}", err=True)
+
+
+def printable(text: str) -> str:
+    """Without what a terminal would act on: names that a user typed or a file held are repeated in messages."""
+    return "".join(c if c.isprintable() else "?" for c in text)

@@ -10,7 +10,7 @@ from cli.settings import Settings
 from ledger.domain.values import check_actor, check_name, from_epoch
 from ledger.store import engine as store
 from ledger.store import migrate
-from ledger.store.errors import StoreExists
+from ledger.store.errors import BadStoreUrl, StoreExists
 
 if TYPE_CHECKING:
     from ledger.application.factory import FactoryKeys
@@ -23,11 +23,13 @@ class Created(NamedTuple):
 
 
 def check(settings: Settings, factory: str) -> None:
-    """Whether it could be created. Raises: BadName, StoreExists."""
+    """Whether it could be created. Raises: BadName, BadStoreUrl, StoreExists."""
     check_name("factory", factory)
     check_actor(settings.actor)
     engine = store.open_engine(settings.store, must_exist=False)
     path = engine.url.database
+    if engine.dialect.name == "sqlite" and path in (None, "", ":memory:"):
+        raise BadStoreUrl(url=settings.store, problem="a ledger in memory would be gone when this command ends")
     if path and Path(path).exists():
         with store.reading(engine) as connection:
             if migrate.has_ledger(connection):

@@ -1,10 +1,12 @@
-"""Options that several commands share."""
+"""What several commands share: the way a group is made, and options."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 import typer
+
+from cli import completion
 
 DryRun = Annotated[
     bool, typer.Option("--dry-run", "-d", help="Check and print what would be appended; append nothing.")
@@ -15,8 +17,19 @@ Keys = Annotated[
         "--keys", "-k", metavar="FILE|URI", help="Offline targets key: an archive, a PEM file or a signer URI."
     ),
 ]
+Wave = Annotated[str, typer.Argument(metavar="WAVE", autocompletion=completion.waves)]
 Limit = Annotated[int, typer.Option(min=1, max=100_000, help="How many on a page.")]
 Page = Annotated[int, typer.Option(min=1, help="Which page, from 1.")]
 OfflineThreshold = Annotated[
     int, typer.Option(min=0, metavar="HOURS", help="A device seen within these hours is online.")
 ]
+
+
+def group(help: str) -> typer.Typer:
+    """A noun with several commands."""
+    return typer.Typer(help=help, rich_markup_mode=None, no_args_is_help=True, add_completion=False)
+
+
+def single() -> typer.Typer:
+    """A noun that is a command itself."""
+    return typer.Typer(rich_markup_mode=None, add_completion=False)

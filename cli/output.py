@@ -62,7 +62,7 @@ class Output:
 
 def show(output: Output, wanted: Format | None) -> None:
     """Print in the format that was asked for. Raises: BadFormat for a bad WAVELEDGER_FORMAT."""
-    match wanted or _from_environment():
+    match chosen(wanted):
         case Format.JSON:
             typer.echo(orjson.dumps(output.document, option=orjson.OPT_INDENT_2))
         case Format.CSV:
@@ -102,7 +102,10 @@ def yes(value: object) -> str:
     return "yes" if value else "no"
 
 
-def _from_environment() -> Format:
+def chosen(wanted: Format | None) -> Format:
+    """The format that was asked for: on the line, else in the environment. Raises: BadFormat."""
+    if wanted is not None:
+        return wanted
     text = os.environ.get("WAVELEDGER_FORMAT") or Format.TABLE.value
     try:
         return Format(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from cli.output import Output, Table, when
@@ -11,9 +12,25 @@ _UNSCHEDULED = {"active": "at completion", "complete": "at completion (done)", "
 
 
 def output_of(count: WaveCount) -> Output:
-    """The document and the tables."""
+    """The document and the tables; CSV is the table of groups."""
     wave = count.wave
-    document = {
+    lines = [f"wave {wave.name} for tag {wave.tag}, version {wave.version}, is {wave.status}"]
+    if wave.status != "active":
+        lines.append(f"finished {when(wave.finished_at)}; devices are counted as of now")
+    counts = [
+        (f"devices on tag {wave.tag}", count.total),
+        ("updated", count.updated),
+        ("scheduled for update", count.scheduled),
+        ("not scheduled", count.unscheduled),
+    ]
+    groups = [*count.rollout_groups, *count.other_groups]
+    tables = [Table.of_facts(counts), _group_table(groups, count), _version_table(groups, count)]
+    return Output(_document(count), tables if groups else tables[:1], lines, csv=1 if groups else 0)
+
+
+def _document(count: WaveCount) -> dict[str, Any]:
+    wave = count.wave
+    return {
         "name": wave.name,
         "tag": wave.tag,
         "version": wave.version,
@@ -27,40 +44,32 @@ def output_of(count: WaveCount) -> Output:
         "rollout_groups": [_group(group, count) for group in count.rollout_groups],
         "other_groups": [_group(group, count) for group in count.other_groups],
     }
-    lines = [f"wave {wave.name} for tag {wave.tag}, version {wave.version}, is {wave.status}"]
-    if wave.status != "active":
-        lines.append(f"finished {when(wave.finished_at)}; devices are counted as of now")
-    counts = [
-        (f"devices on tag {wave.tag}", count.total),
-        ("updated", count.updated),
-        ("scheduled for update", count.scheduled),
-        ("not scheduled", count.unscheduled),
+
+
+def _group_table(groups: Sequence[GroupCount], count: WaveCount) -> Table:
+    columns = ["group", "total", "updated", "need update", "scheduled", "online", "rollout at"]
+    rows = [
+        (
+            group.name or "(no group)",
+            group.total,
+            group.on_wave + group.on_newer,
+            group.on_older,
+            group.scheduled,
+            group.online,
+            when(group.rollout_at) or _UNSCHEDULED[count.wave.status],
+        )
+        for group in groups
     ]
-    tables = [Table.of_facts(counts)]
-    groups = [*count.rollout_groups, *count.other_groups]
-    if groups:
-        columns = ["group", "total", "updated", "need update", "scheduled", "online", "rollout at"]
-        rows = [
-            (
-                group.name or "(no group)",
-                group.total,
-                group.on_wave + group.on_newer,
-                group.on_older,
-                group.scheduled,
-                group.online,
-                when(group.rollout_at) or _UNSCHEDULED[wave.status],
-            )
-            for group in groups
-        ]
-        tables.append(Table(columns, rows))
-    runs = [
+    return Table(columns, rows)
+
+
+def _version_table(groups: Sequence[GroupCount], count: WaveCount) -> Table:
+    rows = [
         (group.name or "(no group)", version or "(not reported)", devices, _mark(version, count))
         for group in groups
         for version, devices in sorted(group.versions.items())
     ]
-    if runs:
-        tables.append(Table(["group", "runs version", "devices", "note"], runs))
-    return Output(document, tables, lines, csv=1 if groups else 0)
+    return Table(["group", "runs version", "devices", "note"], rows)
 
 
 def _group(group: GroupCount, count: WaveCount) -> dict[str, Any]:

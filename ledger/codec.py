@@ -20,7 +20,7 @@ from typing import Any, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 import orjson
 
-from ledger.domain.errors import StorageFailure
+from ledger.domain.errors import LedgerError, StorageFailure
 from ledger.domain.events import EVENTS, Event
 from ledger.domain.values import format_time, parse_time
 from ledger.upcasters import UPCASTERS, upcast
@@ -75,7 +75,7 @@ def decode(topic: str, payload: bytes) -> Event:
         raise WrittenByNewerVersion(topic=topic)
     try:
         event: Event = _reader(REGISTRY[topic])(data)
-    except (TypeError, ValueError, KeyError, StorageFailure) as problem:
+    except (TypeError, ValueError, KeyError, LedgerError) as problem:
         raise EventUnreadable(topic=topic, problem=str(problem)) from None
     return event
 

@@ -12,7 +12,7 @@ from ledger.application.facts import Reach, Trusted
 from ledger.domain.fleet import Device, Running
 from ledger.domain.rollout import Choice, Limit
 from ledger.domain.tag import Tag
-from ledger.domain.values import JsonObject, Target, read_target
+from ledger.domain.values import JsonObject, Target, known_target, read_target
 from ledger.store import bulk
 from projections import select, tags
 
@@ -55,7 +55,12 @@ class Facts:
         """The tag's production targets by name."""
         statement = text("SELECT name, body FROM release_view_target WHERE view = :view ORDER BY name")
         found = connection.execute(statement, {"view": f"production/{tag}"})
-        return {name: read_target(name, orjson.loads(body)) for name, body in found}
+        return {name: known_target(name, orjson.loads(body)) for name, body in found}
+
+    def production_numbers(self, connection: Connection, tag: str) -> dict[str, int]:
+        """The numbers of the tag's production targets by name."""
+        statement = text("SELECT name, number FROM release_view_target WHERE view = :view")
+        return dict(connection.execute(statement, {"view": f"production/{tag}"}).all())
 
     def trusted(self, connection: Connection, repository: str) -> Trusted:
         """The newest root of ``production`` or ``ci``."""

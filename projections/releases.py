@@ -19,7 +19,7 @@ from sqlalchemy import Connection, MetaData
 from ledger.codec import decode
 from ledger.domain.events import TargetsPromoted, WaveClosed
 from ledger.domain.tag import LiveDocument, Tag, TagEvent, evolve
-from ledger.domain.values import JsonObject, read_target, to_epoch
+from ledger.domain.values import JsonObject, known_target, to_epoch
 from ledger.store.events import Row
 from projections import tags
 from projections.fold import Data, Fold
@@ -88,7 +88,7 @@ class Releases(Fold):
         )
 
     def _ci_targets_imported(self, connection: Connection, row: Row, data: Data) -> None:
-        targets = [read_target(name, body) for name, body in data["targets"].items()]
+        targets = [known_target(name, body) for name, body in data["targets"].items()]
         before = self._tags_of(connection, [target.name for target in targets])
         self.many(connection, "DELETE FROM {release_ci_tag} WHERE name = ?", [(t.name,) for t in targets])
         self.many(connection, "DELETE FROM {release_ci_target} WHERE name = ?", [(t.name,) for t in targets])
@@ -136,7 +136,7 @@ class Releases(Fold):
                 "prune": orjson.dumps(data["prune"]).decode(),
             },
         )
-        targets = [read_target(name, body) for name, body in orjson.loads(own["signed"])["targets"].items()]
+        targets = [known_target(name, body) for name, body in orjson.loads(own["signed"])["targets"].items()]
         self.insert(
             connection,
             "release_view_target",
@@ -192,8 +192,9 @@ class Releases(Fold):
         event = cast("TagEvent", decode(row.topic, row.payload))
         before = self.tag(connection, event.tag)
         after = evolve(before, event)
-        self.run(connection, "DELETE FROM {release_tag} WHERE tag = :tag", {"tag": after.name})
-        self.insert(connection, "release_tag", tags.COLUMNS, [tags.to_row(after)])
+        if after != before:  # a prune changes nothing here: the wave's own document left those targets out
+            self.run(connection, "DELETE FROM {release_tag} WHERE tag = :tag", {"tag": after.name})
+            self.insert(connection, "release_tag", tags.COLUMNS, [tags.to_row(after)])
         if after.production and after.production != before.production:
             self._put_production_view(connection, after.view, after.production)
         match event:

@@ -77,8 +77,13 @@ def choose(connection: Connection, reach: Reach, limit: Limit | None, online_sin
         {**params, "since": online_since, "odd": selection_order(reach.wave), "quota": quota, "number": reach.number},
     )
     uuids = tuple(uuid for (uuid,) in chosen)
-    skipped = matching - len(uuids) if reach.uuids is not None and limit is None else 0
-    return Choice(uuids, matching, skipped)
+    return Choice(uuids, matching, _skipped(connection, reach, params) if reach.uuids is not None else 0)
+
+
+def _skipped(connection: Connection, reach: Reach, params: dict[str, Any]) -> int:
+    """How many of the listed devices are in the wave, or at its number, already."""
+    statement = f"SELECT count(*) FROM fleet_device d WHERE {_matching(reach)} AND (d.number >= :number OR {_IN_WAVE})"
+    return int(connection.execute(text(statement), {**params, "number": reach.number}).scalar_one())
 
 
 def _matching(reach: Reach) -> str:

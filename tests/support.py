@@ -207,9 +207,7 @@ class Factory:
         with self.ledger.reading() as connection:
             tables = [table for fold in runner.folds() for table in fold.tables(0).tables]
             return {
-                table: sorted(
-                    map(tuple, connection.exec_driver_sql(f"SELECT * FROM {table}")), key=lambda row: repr(row)
-                )
+                table: sorted(map(tuple, connection.exec_driver_sql(f"SELECT * FROM {table}")), key=repr)
                 for table in tables
             }
 

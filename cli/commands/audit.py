@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from cli.context import reading
-from cli.options import Limit, Page
-from cli.output import FormatOption, Output, Table, say, show, when
+from cli.options import Limit, Page, group
+from cli.output import Format, FormatOption, Output, Table, chosen, say, show, when
 
-app = typer.Typer(help="The history of the ledger.", rich_markup_mode=None, no_args_is_help=True)
+app = group("The history of the ledger.")
 
 
 @app.callback()
@@ -88,7 +88,7 @@ def show_event(
     facts = [(name, value) for name, value in document.items() if name != "payload"]
     payload = orjson.dumps(document["payload"], option=orjson.OPT_INDENT_2).decode()
     show(Output(document, [Table.of_facts(facts)]), format)
-    if format is None or format.value == "table":
+    if chosen(format) is Format.TABLE:
         typer.echo("\n" + payload)
 
 

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.context import open_ledger, reading
-from cli.options import DryRun, Limit, Page
+from cli.context import open_ledger, reading, say_dry_run
+from cli.options import DryRun, Limit, Page, group
 from cli.output import FormatOption, Output, Table, say, show, warn, when, yes
 from projections.queries import devices as query
 
-app = typer.Typer(help="The fleet: import, list, change, report.", rich_markup_mode=None, no_args_is_help=True)
+app = group("The fleet: import, list, change, report.")
 
 Uuids = Annotated[list[str], typer.Argument(metavar="UUID...", help="Device uuids; @FILE reads them from a file.")]
 
@@ -23,7 +23,10 @@ def import_devices(
     dry_run: DryRun = False,
     format: FormatOption = None,
 ) -> None:
-    """Import devices from CSV: uuid,name,hardware_id,tag,group,production. Known ones are updated. All or nothing.
+    """Import devices from CSV.
+
+    Columns: uuid,name,hardware_id,tag,group,production. Known devices are updated; absence removes none.
+    All or nothing.
 
     Example: waveledger devices import devices.csv
     """
@@ -37,7 +40,9 @@ def import_devices(
         came = devices.import_devices(open_ledger(ctx), Facts(), found, dry_run=dry_run, progress=progress)
     counts = {"added": came.added, "changed": came.changed, "same": came.same}
     line = ", ".join(f"{count} {what}" for what, count in counts.items())
-    show(Output({**counts, "dry_run": dry_run}, lines=[f"devices: {line}" + _dry(dry_run)]), format)
+    show(Output({**counts, "dry_run": dry_run}, lines=[f"devices: {line}"]), format)
+    if dry_run:
+        say_dry_run(_topics(registered=came.added, changed=came.changed))
 
 
 @app.command("list")
@@ -132,7 +137,9 @@ def set_devices(
     setting = devices.Setting(tag, group, no_group)
     came = devices.set_devices(open_ledger(ctx), Facts(), read_many(uuids), setting, dry_run=dry_run)
     document = {"changed": came.changed, "same": came.same, "dry_run": dry_run}
-    show(Output(document, lines=[f"devices: {came.changed} changed, {came.same} same" + _dry(dry_run)]), format)
+    show(Output(document, lines=[f"devices: {came.changed} changed, {came.same} same"]), format)
+    if dry_run:
+        say_dry_run(_topics(changed=came.changed))
 
 
 @app.command("remove")
@@ -146,7 +153,9 @@ def remove_devices(ctx: typer.Context, uuids: Uuids, dry_run: DryRun = False, fo
     from projections.facts import Facts
 
     count = devices.remove_devices(open_ledger(ctx), Facts(), read_many(uuids), dry_run=dry_run)
-    show(Output({"removed": count, "dry_run": dry_run}, lines=[f"devices: {count} removed" + _dry(dry_run)]), format)
+    show(Output({"removed": count, "dry_run": dry_run}, lines=[f"devices: {count} removed"]), format)
+    if dry_run:
+        say_dry_run(_topics(removed=count))
 
 
 @app.command("report")
@@ -177,7 +186,9 @@ def report(
         "dry_run": dry_run,
     }
     line = f"reports: {came.changed} with another target, {came.sightings} sightings, {came.late} late"
-    show(Output(document, lines=[line + _dry(dry_run)]), format)
+    show(Output(document, lines=[line]), format)
+    if dry_run:
+        say_dry_run(_topics(reported=came.changed))
     for what, names in (
         ("devices that are not in the fleet", came.unknown),
         ("targets never seen here", came.unknown_targets),
@@ -207,5 +218,5 @@ def _document(device: query.DeviceRow) -> dict[str, Any]:
     }
 
 
-def _dry(dry_run: bool) -> str:
-    return " (dry run: nothing was appended)" if dry_run else ""
+def _topics(**counts: int) -> list[str]:
+    return [f"devices.{what}/1" for what, count in counts.items() if count]

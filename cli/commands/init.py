@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from cli.context import settings_of
-from cli.options import DryRun
+from cli.options import DryRun, single
 from cli.output import FormatOption, Output, say, show
 
-app = typer.Typer(rich_markup_mode=None)
+app = single()
 
 
 class KeyKind(StrEnum):

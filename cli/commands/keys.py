@@ -8,10 +8,11 @@ import typer
 from sqlalchemy import text
 
 from cli.context import reading
-from cli.output import Format, FormatOption, Output, Table, show
+from cli.options import group
+from cli.output import Format, FormatOption, Output, Table, chosen, show
 
-app = typer.Typer(help="The TUF roots and their keys.", rich_markup_mode=None, no_args_is_help=True)
-tuf = typer.Typer(help="The TUF roots and their keys.", rich_markup_mode=None, no_args_is_help=True)
+app = group("The TUF roots and their keys.")
+tuf = group("The TUF roots and their keys.")
 app.add_typer(tuf, name="tuf")
 
 
@@ -51,7 +52,7 @@ def show_root(
     wanted = version or newest
     if wanted not in roots:
         raise UnknownRoot(version=wanted, repository=repository, newest=newest)
-    if format is Format.JSON:
+    if chosen(format) is Format.JSON:
         typer.echo(roots[wanted], nl=False)  # as it was signed: whoever pipes it to a device gets these bytes
         return
     signed = orjson.loads(roots[wanted])["signed"]

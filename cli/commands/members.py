@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 from sqlalchemy import text
 
-from cli.context import open_ledger, reading
-from cli.options import DryRun
+from cli.context import open_ledger, reading, say_dry_run
+from cli.options import DryRun, group
 from cli.output import FormatOption, Output, Table, show
 
-app = typer.Typer(help="Who may act: owners and admins.", rich_markup_mode=None, no_args_is_help=True)
+app = group("Who may act: owners and admins.")
 
 
 @app.command("list")
@@ -44,6 +44,8 @@ def add(
     members.add(open_ledger(ctx), Facts(), name, role, dry_run=dry_run)
     done = "would be" if dry_run else "is now"
     show(Output({"name": name, "role": role, "dry_run": dry_run}, lines=[f"{name} {done} {role}"]), format)
+    if dry_run:
+        say_dry_run(["member.added/1"])
 
 
 @app.command()
@@ -58,3 +60,5 @@ def remove(ctx: typer.Context, name: str, dry_run: DryRun = False, format: Forma
     members.remove(open_ledger(ctx), Facts(), name, dry_run=dry_run)
     done = "would be removed" if dry_run else "is no member any more"
     show(Output({"name": name, "dry_run": dry_run}, lines=[f"{name} {done}"]), format)
+    if dry_run:
+        say_dry_run(["member.removed/1"])

@@ -5,9 +5,10 @@ from __future__ import annotations
 import typer
 
 from cli.context import settings_of
+from cli.options import single
 from cli.output import FormatOption, Output, show
 
-app = typer.Typer(rich_markup_mode=None)
+app = single()
 
 
 @app.command("migrate")

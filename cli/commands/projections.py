@@ -7,11 +7,10 @@ from typing import Annotated
 import typer
 
 from cli.context import open_ledger, reading
+from cli.options import group
 from cli.output import FormatOption, Output, Table, show
 
-app = typer.Typer(
-    help="The answers that are kept ready, and how to rebuild them.", rich_markup_mode=None, no_args_is_help=True
-)
+app = group("The answers that are kept ready, and how to rebuild them.")
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="All of them if none is named.")]
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import typer
 
 from cli.context import reading, settings_of
-from cli.options import OfflineThreshold
+from cli.options import OfflineThreshold, single
 from cli.output import FormatOption, Output, Table, show, warn, when
 
-app = typer.Typer(rich_markup_mode=None)
+app = single()
 
 
 @app.command("status")
@@ -49,8 +50,14 @@ def status(ctx: typer.Context, offline_threshold: OfflineThreshold = 4, format: 
         f"factory {factory}: {production + test} devices, {production} production and {test} test",
         f"ledger at position {head.size}, root {head.root.hex()[:16]}",
     ]
+    show(Output(document, [_table(rows)], lines), format)
+    for warning in warnings:
+        warn(warning)
+
+
+def _table(rows: Sequence[Any]) -> Table:
     columns = ["tag", "kind", "latest", "devices", "on latest", "on orphan", "online"]
-    table = [
+    cells = [
         (
             row.tag,
             f"wave {row.wave}" if row.wave else row.kind,
@@ -62,9 +69,7 @@ def status(ctx: typer.Context, offline_threshold: OfflineThreshold = 4, format: 
         )
         for row in rows
     ]
-    show(Output(document, [Table(columns, table)], lines), format)
-    for warning in warnings:
-        warn(warning)
+    return Table(columns, cells)
 
 
 def _row(row: Any) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from cli.context import open_ledger, publish_now, reading, say_dry_run
-from cli.options import DryRun
-from cli.output import Format, FormatOption, Output, Table, show, when
+from cli.options import DryRun, group
+from cli.output import Format, FormatOption, Output, Table, chosen, show, when
 from projections.queries import targets as query
 
-app = typer.Typer(help="CI targets and production targets.", rich_markup_mode=None, no_args_is_help=True)
+app = group("CI targets and production targets.")
 
 
 @app.command("import")
@@ -21,9 +21,10 @@ def import_targets(
     dry_run: DryRun = False,
     format: FormatOption = None,
 ) -> None:
-    """Import CI targets: TUF targets metadata, Foundries' dialect of it, or a plain map from names to targets.
+    """Import CI targets.
 
-    New ones are added, known ones may change their custom fields. All or nothing; absence removes nothing.
+    From TUF targets metadata, Foundries' dialect of it, or a plain map from names to targets. New ones are added,
+    known ones may change their custom fields. All or nothing; absence removes nothing.
 
     Example: waveledger targets import ci-targets.json
     """
@@ -54,7 +55,9 @@ def list_targets(
     raw: Annotated[bool, typer.Option("--raw", help="The signed metadata. With --production.")] = False,
     format: FormatOption = None,
 ) -> None:
-    """List CI targets, or with --production the production targets of a tag.
+    """List CI or production targets.
+
+    CI targets, or with --production the production targets of a tag.
 
     Example: waveledger targets list --production --by-tag release --format json
     """
@@ -84,7 +87,7 @@ def list_targets(
         f", expire {when(found.expires)}" if found.expires else ": none yet"
     )
     tables = [Table(["version", "name", "hardware id"], rows)] if rows else []
-    show(Output(document, tables, [line] if format is not Format.CSV else []), format)
+    show(Output(document, tables, [line] if chosen(format) is not Format.CSV else []), format)
 
 
 @app.command("show")
@@ -109,7 +112,7 @@ def show_targets(
     for target in found:
         lines += [f"{target.name}", *(f"  {name}: {value}" for name, value in _facts(target)), ""]
     document = {"version": number, "targets": {target.name: target.body for target in found}}
-    show(Output(document, [], lines[:-1]) if format is not Format.CSV else _ci_output(found), format)
+    show(Output(document, [], lines[:-1]) if chosen(format) is not Format.CSV else _ci_output(found), format)
 
 
 def _ci_output(found: list[query.CiTarget]) -> Output:

@@ -7,17 +7,17 @@ from typing import Annotated, Any
 import typer
 
 from cli.context import destination, open_ledger, say_dry_run, settings_of
-from cli.options import DryRun
+from cli.options import DryRun, group
 from cli.output import FormatOption, Output, Table, say, show
 
-app = typer.Typer(help="Publish, refresh and verify the TUF repositories.", rich_markup_mode=None, no_args_is_help=True)
+app = group("Publish, refresh and verify the TUF repositories.")
 
 Where = Annotated[str | None, typer.Argument(metavar="[DIR|URL]", help="Default: WAVELEDGER_PUBLISH.")]
 
 
 @app.command("publish")
 def publish(ctx: typer.Context, where: Where = None, dry_run: DryRun = False, format: FormatOption = None) -> None:
-    """Sign online what is not signed yet, and write what the destination lacks.
+    """Sign what is due, write what is missing.
 
     Without online keys it writes what was signed before: a mirror needs no private key.
 
@@ -34,7 +34,9 @@ def refresh(
     dry_run: DryRun = False,
     format: FormatOption = None,
 ) -> None:
-    """Sign timestamps and snapshots past half of their life again, then publish. Run it hourly from cron.
+    """Renew what grows old, then publish.
+
+    Timestamps and snapshots past half of their life are signed again. Run it hourly from cron.
 
     Example: waveledger tuf refresh /srv/tuf
     """
@@ -86,7 +88,8 @@ def verify(
         tables.append(Table(["view", "kind", "message"], [tuple(f) for f in findings], "Findings"))
     show(Output(document, tables), format)
     if findings:
-        raise ProblemsFound(count=len(findings), what=place, advice="waveledger tuf refresh renews what expired")
+        advice = f"waveledger tuf {'refresh renews what expired' if views else 'publish DIR writes a tree'}"
+        raise ProblemsFound(count=len(findings), what=place, advice=advice)
 
 
 def _emit(ctx: typer.Context, where: str | None, format: Any, *, refresh: bool, force: bool, dry_run: bool) -> None:

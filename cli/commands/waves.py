@@ -7,24 +7,25 @@ from typing import Annotated, Any
 import typer
 
 from cli import completion
+from cli.commands import waves_read
 from cli.context import open_ledger, publish_now, reading, say_dry_run
-from cli.options import DryRun, Keys, Limit, OfflineThreshold, Page
-from cli.output import Format, FormatOption, Output, Table, devices, say, show, warn, when, yes
-from projections.queries import waves as query
+from cli.options import DryRun, Keys, Wave, group
+from cli.output import Format, FormatOption, Output, Table, devices, say, show, warn, when
 
-app = typer.Typer(
-    help="Promote a target to production devices, wave by wave.", rich_markup_mode=None, no_args_is_help=True
-)
-
-Wave = Annotated[str, typer.Argument(metavar="WAVE", autocompletion=completion.waves)]
+app = group("Promote a target to production devices, wave by wave.")
 
 
 @app.command("init")
 def init(
     ctx: typer.Context,
-    wave: Annotated[str, typer.Argument(help="A name that no wave had before.")],
-    version: Annotated[str, typer.Argument(help="The target number: custom.version of the CI targets.")],
-    tag: Annotated[str, typer.Argument(autocompletion=completion.tags)],
+    wave: Annotated[str, typer.Argument(metavar="WAVE", help="A name that no wave had before.")],
+    version: Annotated[
+        str, typer.Argument(metavar="VERSION", help="The target number: custom.version of the CI targets.")
+    ],
+    tag: Annotated[
+        str,
+        typer.Argument(metavar="TAG", help="The tag whose devices it is for.", autocompletion=completion.tags),
+    ],
     keys: Keys,
     expires_days: Annotated[
         int | None, typer.Option("--expires-days", "-e", metavar="N", help="Metadata expires in N days; default 365.")
@@ -39,7 +40,9 @@ def init(
     dry_run: DryRun = False,
     format: FormatOption = None,
 ) -> None:
-    """Prepare and sign a wave: a target number for the devices on a tag. Delivers nothing, publishes nothing.
+    """Prepare and sign a wave.
+
+    It takes a target number to the devices on a tag. Nothing is delivered yet, nothing published.
 
     Go on with waves rollout (to some devices), waves complete (to all on the tag) or waves cancel.
 
@@ -57,11 +60,10 @@ def init(
         number,
         check_name("tag", tag),
         _expiry(ctx, expires_days, expires_at),
-        tuple(dict.fromkeys(parse_number(n.strip()) for part in prune or [] for n in part.split(","))),
+        _numbers(prune or []),
         check_name("tag", source_tag) if source_tag is not None else None,
     )
-    find = find_with(keys)
-    prepared = waves.init(open_ledger(ctx), Facts(), request, find, dry_run=dry_run)
+    prepared = waves.init(open_ledger(ctx), Facts(), request, find_with(keys), dry_run=dry_run)
     for name in without_static_delta(prepared.new):
         warn(f"{name} has no static delta (custom.delta-stats): devices will download all of it")
     needed = prepared.initialized.threshold - 1
@@ -90,7 +92,9 @@ def init(
 
 @app.command("sign")
 def sign(ctx: typer.Context, wave: Wave, keys: Keys, dry_run: DryRun = False, format: FormatOption = None) -> None:
-    """Add an offline signature to a wave, where the root asks for more than one.
+    """Add an offline signature to a wave.
+
+    Where the root asks for more than one, the other holders of targets keys do this after init.
 
     Example: waveledger waves sign v48 -k keys/targets.only.key.2.tgz
     """
@@ -132,10 +136,10 @@ def rollout(
     print_names: Annotated[bool, typer.Option("--print-names", help="Print the names of the chosen devices.")] = False,
     format: FormatOption = None,
 ) -> None:
-    """Deliver an active wave to some of the production devices on its tag. Repeatable.
+    """Deliver a wave to some devices on its tag.
 
-    --group alone reaches all of the group and whoever joins it while the wave is active. Every other form is a
-    choice of devices, made now. To reach all devices on the tag there is waves complete.
+    Repeatable. --group alone reaches all of the group and whoever joins it while the wave is active. Every other
+    form is a choice of devices, made now. To reach all devices on the tag there is waves complete.
 
     Example: waveledger waves rollout v48 --limit 25%
     """
@@ -144,6 +148,7 @@ def rollout(
     from cli.formats.uuids import read_uuids
     from ledger.application import waves
     from ledger.domain.rollout import parse_limit
+    from ledger.domain.values import check_name
     from projections.facts import Facts
 
     usage = "waveledger waves rollout"
@@ -154,7 +159,7 @@ def rollout(
     planned = plans.read(plan, wave) if plan is not None else None
     request = waves.RolloutRequest(
         wave,
-        group if planned is None else planned.group,
+        planned.group if planned is not None else check_name("group", group) if group is not None else None,
         parse_limit(limit) if limit is not None else None,
         tuple(read_uuids(uuids)) if uuids is not None else None,
         planned.devices if planned is not None else None,
@@ -178,7 +183,9 @@ def rollout(
 
 @app.command("complete")
 def complete(ctx: typer.Context, wave: Wave, dry_run: DryRun = False, format: FormatOption = None) -> None:
-    """Make the wave's targets the production targets of its tag, for all its devices. For good.
+    """Make a wave production, for good.
+
+    Its targets become the production targets of its tag, for all devices on it.
 
     Example: waveledger waves complete v48
     """
@@ -192,7 +199,8 @@ def complete(ctx: typer.Context, wave: Wave, dry_run: DryRun = False, format: Fo
     line = f"wave {wave} {done} complete: number {init_.number} {done} production for all devices on tag {init_.tag}"
     show(Output(document, lines=[line]), format)
     if dry_run:
-        say_dry_run(["wave.completed/1", "targets.promoted/1", "tag.wave-closed/1"])
+        pruned = ["targets.pruned/1"] if init_.prune else []
+        say_dry_run(["wave.completed/1", "targets.promoted/1", *pruned, "tag.wave-closed/1"])
     else:
         publish_now(ctx, ledger)
 
@@ -205,7 +213,9 @@ def cancel(
     dry_run: DryRun = False,
     format: FormatOption = None,
 ) -> None:
-    """End a wave without making its target a production target. Its number may be waved again under a new name.
+    """End a wave without making it production.
+
+    Devices go back to the production targets of their tag. The number may be waved again under a new name.
 
     Example: waveledger waves cancel v52 --reason "battery drain on us-west"
     """
@@ -229,126 +239,10 @@ def cancel(
         publish_now(ctx, ledger)
 
 
-@app.command("list")
-def list_waves(
-    ctx: typer.Context,
-    status: Annotated[str | None, typer.Option(metavar="active|complete|canceled")] = None,
-    tag: Annotated[str | None, typer.Option(metavar="TAG", autocompletion=completion.tags)] = None,
-    limit: Limit = 20,
-    page: Page = 1,
-    format: FormatOption = None,
-) -> None:
-    """List waves, newest first.
+def _numbers(given: list[str]) -> tuple[int, ...]:
+    from ledger.domain.values import parse_number
 
-    Example: waveledger waves list --status active
-    """
-    from cli.errors import UsageError
-
-    if status not in (None, "active", "complete", "canceled"):
-        raise UsageError(problem=f"{status!r} is not a status: active, complete, canceled", command="waves list")
-    with reading(ctx) as connection:
-        waves, total = query.listing(connection, status=status, tag=tag, limit=limit, page=page)
-    following = page + 1 if limit * page < total else None
-    rows = [
-        (w.name, w.version, w.tag, w.status, when(w.created_at), w.created_by, when(w.finished_at), w.finished_by)
-        for w in waves
-    ]
-    columns = ["name", "version", "tag", "status", "created at", "created by", "finished at", "finished by"]
-    document = {"waves": [_document(wave) for wave in waves], "total": total, "next": following}
-    show(Output(document, [Table(columns, rows)]), format)
-    if following:
-        say(f"{total} waves in all; the next page: --page {following}")
-
-
-@app.command("show")
-def show_wave(
-    ctx: typer.Context,
-    wave: Wave,
-    show_targets: Annotated[bool, typer.Option("--show-targets", help="Also the signed targets metadata.")] = False,
-    format: FormatOption = None,
-) -> None:
-    """Show a wave: what is in it, who signed it, whom it was rolled out to.
-
-    Example: waveledger waves show v48
-    """
-    with reading(ctx) as connection:
-        found = query.details(connection, _find(connection, wave))
-        targets = query.targets_document(connection, wave) if show_targets else None
-    need = found.threshold - 1
-    document = _document(found.wave) | {
-        "prune": found.prune,
-        "expires": when(found.expires),
-        "signatures": {"threshold": found.threshold, "keyids": found.keyids},
-        "rollouts": [
-            {
-                "at": when(r.at),
-                "by": r.by,
-                "group": r.group,
-                "full_group": r.full_group,
-                "factory_wide": r.group is None,
-                "devices": r.devices,
-                "plan": r.plan,
-            }
-            for r in found.rollouts
-        ],
-        "reason": found.reason,
-    }
-    if targets is not None:
-        document["targets"] = targets
-    w = found.wave
-    facts = [
-        ("wave", w.name),
-        ("version", w.version),
-        ("tag", w.tag),
-        ("status", w.status),
-        ("created", f"{when(w.created_at)} by {w.created_by}"),
-        ("finished", f"{when(w.finished_at)} by {w.finished_by}" if w.finished_at else None),
-        ("reason", found.reason),
-        ("prune", ", ".join(map(str, found.prune)) or None),
-        ("expires", when(found.expires)),
-        ("offline signatures", f"{len(found.keyids)} of {need}: {', '.join(k[:12] for k in found.keyids)}"),
-    ]
-    rollouts = [
-        (when(r.at), r.by, r.group or "(all of the tag)", r.devices, yes(r.full_group), (r.plan or "")[:12])
-        for r in found.rollouts
-    ]
-    tables = [Table.of_facts(facts)]
-    if rollouts:
-        tables.append(Table(["at", "by", "group", "devices", "future members", "plan"], rollouts, "Rollouts"))
-    if targets is not None and format in (None, Format.TABLE):
-        names = [(name, body["custom"]["version"]) for name, body in targets["signed"]["targets"].items()]
-        tables.append(Table(["target", "version"], names, "Targets"))
-    show(Output(document, tables), format)
-
-
-@app.command("status")
-def status(
-    ctx: typer.Context,
-    wave: Annotated[str | None, typer.Argument(metavar="[WAVE]", autocompletion=completion.waves)] = None,
-    offline_threshold: OfflineThreshold = 4,
-    format: FormatOption = None,
-) -> None:
-    """Show how far a wave is: its devices by group, and what they run. Without a name the active one.
-
-    Finished waves are counted as of now.
-
-    Example: waveledger waves status v48
-    """
-    from cli.context import settings_of
-    from cli.errors import NoActiveWave, SeveralActiveWaves
-    from cli.wave_status import output_of
-
-    with reading(ctx) as connection:
-        if wave is None:
-            names = query.active(connection)
-            if not names:
-                raise NoActiveWave
-            if len(names) > 1:
-                raise SeveralActiveWaves(waves=", ".join(names))
-            wave = names[0]
-        since = settings_of(ctx).now - offline_threshold * 3600
-        counted = query.count(connection, _find(connection, wave), online_since=since)
-    show(output_of(counted), format)
+    return tuple(dict.fromkeys(parse_number(number.strip()) for part in given for number in part.split(",")))
 
 
 def _expiry(ctx: typer.Context, days: int | None, at: str | None) -> Any:
@@ -365,28 +259,6 @@ def _expiry(ctx: typer.Context, days: int | None, at: str | None) -> Any:
     if days is not None and not -36_500 <= days <= 36_500:
         raise UsageError(problem=f"--expires-days {days} is more than a hundred years", command="waves init")
     return from_epoch(settings_of(ctx).now) + timedelta(days=365 if days is None else days)
-
-
-def _find(connection: Any, name: str) -> query.WaveRow:
-    from ledger.domain.wave import UnknownWave
-
-    found = query.find(connection, name)
-    if found is None:
-        raise UnknownWave(wave=name[:100])
-    return found
-
-
-def _document(wave: query.WaveRow) -> dict[str, Any]:
-    return {
-        "name": wave.name,
-        "version": wave.version,
-        "tag": wave.tag,
-        "status": wave.status,
-        "created_at": when(wave.created_at),
-        "created_by": wave.created_by,
-        "finished_at": when(wave.finished_at),
-        "finished_by": wave.finished_by,
-    }
 
 
 def _show_rollout(
@@ -441,3 +313,6 @@ def _group_now(ctx: typer.Context, tag: str, group: str) -> tuple[str, ...]:
 
     with reading(ctx) as connection:
         return select.group_now(connection, tag, group)
+
+
+waves_read.register(app)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TypeVar
 
 from ledger.application.facts import FleetFacts
 from ledger.domain import fleet
-from ledger.domain.fleet import Device, Report, UnknownDevices
-from ledger.domain.rollout import crop_listing
+from ledger.domain.events import DevicesReported
+from ledger.domain.fleet import Device, Report, Running, UnknownDevices
 from ledger.domain.values import check_name
 from ledger.session import Ledger
 
@@ -82,6 +82,7 @@ def set_devices(
     for what, name in (("tag", setting.tag), ("group", setting.group)):
         if name is not None:
             check_name(what, name)
+    uuids = list(dict.fromkeys(uuids))
     with ledger.writing(dry_run=dry_run) as session:
         known = facts.devices(session.connection, uuids)
         _require_all(uuids, known)
@@ -92,6 +93,7 @@ def set_devices(
 
 def remove_devices(ledger: Ledger, facts: FleetFacts, uuids: Sequence[str], *, dry_run: bool = False) -> int:
     """Take devices out of the fleet, all or none; returns how many. Raises: UnknownDevices."""
+    uuids = list(dict.fromkeys(uuids))
     with ledger.writing(dry_run=dry_run) as session:
         _require_all(uuids, facts.devices(session.connection, uuids))
         session.append("fleet", fleet.removed(uuids))
@@ -120,10 +122,7 @@ def report(
             strangers.update(dict.fromkeys(name for name in names if name not in numbers))
             events, late, sightings = fleet.reported(known, read, lambda name, n=numbers: n.get(name, 0))  # type: ignore[misc]
             session.append("fleet", events)
-            facts.saw(
-                session.connection,
-                [(r.uuid, r.seen_at, r.seen_at if r.target == known[r.uuid].target else 0) for r in read],
-            )
+            facts.saw(session.connection, _sightings(known, read, events))
             total = replace(
                 total,
                 changed=total.changed + sum(len(event.uuids) for event in events),
@@ -133,10 +132,20 @@ def report(
     return replace(total, unknown=tuple(unknown), unknown_targets=tuple(strangers))
 
 
+def _sightings(
+    known: Mapping[str, Running], reports: Sequence[Report], events: Sequence[DevicesReported]
+) -> list[tuple[str, int, int]]:
+    """Telemetry of reports. One that names the target that is known now confirms it; one that names none does not."""
+    runs = {uuid: running.target for uuid, running in known.items()}
+    for event in events:
+        runs.update(zip(event.uuids, event.targets, strict=True))
+    return [(r.uuid, r.seen_at, r.seen_at if r.target and r.target == runs[r.uuid] else 0) for r in reports]
+
+
 def _require_all(uuids: Sequence[str], known: dict[str, Device]) -> None:
     missing = [uuid for uuid in uuids if uuid not in known]
     if missing:
-        raise UnknownDevices(count=len(missing), listing=crop_listing(missing))
+        raise UnknownDevices(count=len(missing), listing=", ".join(missing))
 
 
 def _chunks(items: Iterable[_T], size: int) -> Iterator[list[_T]]:

@@ -52,6 +52,9 @@ class ReleaseFacts(Protocol):
     def production(self, connection: Connection, tag: str) -> dict[str, Target]:
         """The tag's production targets by name."""
 
+    def production_numbers(self, connection: Connection, tag: str) -> dict[str, int]:
+        """The numbers of the tag's production targets by name."""
+
     def trusted(self, connection: Connection, repository: str) -> Trusted:
         """The newest root of ``production`` or ``ci``."""
 

@@ -137,14 +137,13 @@ def roll_out(
     ledger: Ledger, releases: ReleaseFacts, fleet: FleetFacts, request: RolloutRequest, *, dry_run: bool = False
 ) -> RolledOut:
     """Deliver an active wave to a subset of the production devices on its tag."""
-    if not request.group and request.limit is None and request.uuids is None and request.plan is None:
-        raise rollout.NothingSelected(wave=request.wave)
+    listed = request.plan if request.plan is not None else request.uuids
+    rollout.require_selection(request.wave, group=request.group, limit=request.limit, uuids=listed)
     with ledger.writing(dry_run=dry_run) as session:
         members.require_member(releases.members(session.connection), session.actor)
         active = _deliverable(session, request.wave)
-        listed = request.plan if request.plan is not None else request.uuids
         reach = Reach(request.wave, active.init.tag, active.init.number, request.group, listed)
-        if request.group and not fleet.group_exists(session.connection, request.group):
+        if request.group is not None and not fleet.group_exists(session.connection, request.group):
             raise rollout.UnknownGroup(group=request.group)
         choice, digest = _choose(session, fleet, request, reach)
         event = wave.roll_out(
@@ -172,8 +171,8 @@ def complete(ledger: Ledger, facts: ReleaseFacts, name: str, *, dry_run: bool = 
     with ledger.writing(dry_run=dry_run) as session:
         members.require_member(facts.members(session.connection), session.actor)
         active = _deliverable(session, name)
-        production = facts.production(session.connection, active.init.tag)
-        pruned = tuple(sorted(n for n, target in production.items() if target.number in active.init.prune))
+        production = facts.production_numbers(session.connection, active.init.tag)
+        pruned = tuple(sorted(name for name, number in production.items() if number in active.init.prune))
         completed, tag_events = wave.complete(active, pruned)
         session.append(f"wave:{name}", [completed])
         session.append(f"tag:{active.init.tag}", tag_events)
@@ -298,7 +297,7 @@ def _choose(session: Session, fleet: FleetFacts, request: RolloutRequest, reach:
         return rollout.Choice((), reached, already), rollout.group_digest(request.wave, group)
     problems = fleet.not_eligible(connection, reach) if reach.uuids is not None else []
     if problems and request.plan is None:
-        raise rollout.DevicesNotEligible(count=len(problems), listing=rollout.crop_listing(problems))
+        raise rollout.DevicesNotEligible(count=len(problems), listing=", ".join(problems))
     choice = fleet.choose(connection, reach, request.limit, session.now - ONLINE_HOURS * 3600)
     if request.plan is not None:
         chosen = set(choice.uuids)
@@ -309,7 +308,7 @@ def _choose(session: Session, fleet: FleetFacts, request: RolloutRequest, reach:
             if uuid not in chosen and uuid not in refused
         ]
         if problems:
-            raise rollout.PlanStale(count=len(problems), listing=rollout.crop_listing(problems))
+            raise rollout.PlanStale(count=len(problems), listing=", ".join(problems))
     elif request.limit is not None and not choice.uuids:
         raise rollout.NoCandidate(wave=request.wave, matching=choice.matching)
     return choice, rollout.digest_of(request.wave, choice.uuids)

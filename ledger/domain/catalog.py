@@ -8,6 +8,7 @@ Rules of this module (DESIGN §2, "CI targets"):
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -52,8 +53,13 @@ def import_targets(known: Mapping[str, JsonObject], targets: Sequence[Target], s
                 raise TargetContentChanged(
                     target=target.name, field=field, known=str(before[field]), given=str(target.body[field])
                 )
-        (same if before == target.body else changed).append(target.name)
+        (same if _same(before, target.body) else changed).append(target.name)
     moved = {*added, *changed}
     news = [(target.name, target.body) for target in targets if target.name in moved]
     events = tuple(CiTargetsImported(source, dict(news[start : start + BATCH])) for start in range(0, len(news), BATCH))
     return Import(events, tuple(added), tuple(changed), tuple(same))
+
+
+def _same(before: JsonObject, after: JsonObject) -> bool:
+    # To Python True == 1, to whoever reads the JSON it is not.
+    return before == after and json.dumps(before, sort_keys=True) == json.dumps(after, sort_keys=True)

@@ -38,6 +38,7 @@ class AlreadyMember(Refused):
     """The member is there, with that role."""
 
     message = "{member} is already {role}"
+    hint = "waveledger members list shows who is what"
     member: str
     role: str
 

@@ -12,7 +12,7 @@ Rules of this module (DESIGN §2, "rollout"):
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -26,6 +26,14 @@ class NothingSelected(Refused):
 
     message = "a rollout needs a selection: --group, --limit or --uuids"
     hint = "to reach all devices on the tag: waveledger waves complete {wave}"
+    wave: str
+
+
+class EmptySelection(Refused):
+    """A list without a device never means "all" (nor does a plan)."""
+
+    message = "the list of devices for wave {wave} is empty"
+    hint = "name at least one device: --uuids a,b or --uuids @FILE"
     wave: str
 
 
@@ -130,6 +138,14 @@ class Limit:
         return f"{self.amount}%" if self.percent else str(self.amount)
 
 
+def require_selection(wave: str, *, group: str | None, limit: Limit | None, uuids: Sequence[str] | None) -> None:
+    """Pass what selects something. `uuids` are those of a list or plan. Raises: NothingSelected, EmptySelection."""
+    if not group and limit is None and uuids is None:
+        raise NothingSelected(wave=wave)
+    if uuids is not None and not uuids:
+        raise EmptySelection(wave=wave)
+
+
 def parse_limit(text: str) -> Limit:
     """The limit that was typed. Raises: LimitNotANumber, LimitIsZero, LimitIsNegative, LimitAboveAll."""
     match = _LIMIT.fullmatch(text.strip())
@@ -169,13 +185,6 @@ def digest_of(wave: str, uuids: Iterable[str]) -> str:
 def group_digest(wave: str, group: str) -> str:
     """The hash of a full-group rollout, whose list is the group itself."""
     return sha256(f"waveledger rollout\n{wave}\ngroup {group}\n".encode()).hexdigest()
-
-
-def crop_listing(items: Iterable[str], most: int = 20) -> str:
-    """Items in a line, at most so many of them, and how many more there are."""
-    listed = list(items)
-    more = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return ", ".join(listed[:most]) + more
 
 
 def selection_order(wave: str) -> int:

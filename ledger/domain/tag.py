@@ -63,6 +63,8 @@ class Tag:
 
 def evolve(state: Tag, event: TagEvent) -> Tag:
     """The tag after the event. Raises: IllegalEvent."""
+    if event.tag != state.name:
+        raise _illegal(state, event)
     match event:
         case WaveOpened(_, wave, number, first_lane, last_lane):
             if state.active or number <= state.number or first_lane != state.lane + 1 or last_lane < first_lane:
@@ -84,7 +86,9 @@ def evolve(state: Tag, event: TagEvent) -> Tag:
 
 def _close(state: Tag, event: WaveClosed) -> Tag:
     active = state.active
-    if not active or active.wave != event.wave or active.promoted != (event.outcome == "complete"):
+    if not active or active.wave != event.wave or event.outcome != ("complete" if active.promoted else "canceled"):
+        raise _illegal(state, event)
+    if active.promoted and event.recovered:  # what was just promoted is production, and nothing else
         raise _illegal(state, event)
     production = state.production
     for recovery in event.recovered:

@@ -105,8 +105,8 @@ class ActiveWave:
 
     @property
     def needed(self) -> int:
-        """How many offline signatures make it ready."""
-        return self.init.threshold - 1
+        """How many offline signatures make it ready: never none, whatever a root says."""
+        return max(1, self.init.threshold - 1)
 
     @property
     def ready(self) -> bool:
@@ -137,10 +137,16 @@ WaveEvent: TypeAlias = WaveInitialized | WaveSigned | WaveRolledOut | WaveComple
 
 def evolve(state: Wave | None, event: WaveEvent) -> Wave:
     """The wave after the event; None is a wave that does not exist yet. Raises: IllegalEvent."""
+    if state is not None and event.wave != state.init.wave:
+        raise IllegalEvent(event=f"{type(event).__name__} of {event.wave}", state=f"wave {state.init.wave}")
     match state, event:
         case None, WaveInitialized():
             return ActiveWave(event)
-        case ActiveWave(), WaveSigned() if not state.ready and len(event.signatures) == len(state.init.documents):
+        case ActiveWave(), WaveSigned(_, keyid, signatures) if (
+            not state.ready
+            and all(signed.keyid != keyid for signed in state.signed)
+            and len(signatures) == len(state.init.documents)
+        ):
             return replace(state, signed=(*state.signed, event))
         case ActiveWave(), WaveRolledOut() if state.ready and event.rollout == state.rollouts + 1:
             return replace(state, rollouts=event.rollout)
@@ -180,10 +186,10 @@ def require_unexpired(wave: ActiveWave, now: datetime) -> None:
 def require_unsigned_by(state: Wave, keyid: str) -> ActiveWave:
     """The wave, when a signature of this key would count. Raises: WaveAlreadyReady, AlreadySigned and the above."""
     active = require_active(state)
-    if any(signed.keyid == keyid for signed in active.signed):
-        raise AlreadySigned(wave=active.init.wave, keyid=keyid)
     if active.ready:
         raise WaveAlreadyReady(wave=active.init.wave, need=active.needed)
+    if any(signed.keyid == keyid for signed in active.signed):
+        raise AlreadySigned(wave=active.init.wave, keyid=keyid)
     return active
 
 

@@ -49,53 +49,38 @@ def summary(row: Row) -> str:
     return tell(data) if tell else row.topic
 
 
+# ':' is in no name and ';' follows it in ASCII: all rollouts of exactly this wave. While a wave is open, its tag's
+# stream holds nothing but its events.
+_OF_WAVE = (
+    "(e.stream = 'wave:' || :wave OR (e.stream > 'rollout:' || :wave || ':' AND e.stream < 'rollout:' || :wave || ';') "
+    "OR e.position IN (SELECT t.position FROM release_wave w "
+    "JOIN fleet_name n ON n.kind = 'wave' AND n.name = w.wave JOIN fleet_wave f ON f.wave = n.id "
+    "JOIN event t ON t.stream = 'tag:' || w.tag "
+    "AND t.position >= f.opened AND (f.closed IS NULL OR t.position <= f.closed) WHERE w.wave = :wave))"
+)
+_OF_TAG = (
+    "(e.stream IN ('tag:' || :tag, 'publication:production:' || :tag, 'publication:ci:' || :tag) "
+    "OR e.stream IN (SELECT 'wave:' || wave FROM release_wave WHERE tag = :tag) "
+    "OR e.stream IN (SELECT 'rollout:' || r.wave || ':' || r.rollout FROM release_rollout r "
+    "JOIN release_wave w ON w.wave = r.wave WHERE w.tag = :tag))"
+)
+_OF_DEVICE = (
+    "e.position IN (SELECT h.position FROM fleet_history h JOIN fleet_device d ON d.dev = h.dev "
+    "WHERE d.uuid = :device OR d.name = :device)"
+)
+_CONDITIONS = {
+    "wave": _OF_WAVE,
+    "tag": _OF_TAG,
+    "device": _OF_DEVICE,
+    "actor": "e.actor = :actor",
+    "since": "e.recorded_at >= :since",
+    "until": "e.recorded_at <= :until",
+}
+
+
 def _conditions(wanted: Filter) -> tuple[list[str], dict[str, Any]]:
-    conditions: list[str] = ["1 = 1"]
-    params: dict[str, Any] = {}
-    if wanted.wave is not None:
-        # ':' is in no name and ';' follows it in ASCII: all rollouts of exactly this wave. While a wave is open, its
-        # tag's stream holds nothing but its events.
-        conditions.append(
-            "(e.stream = :wave_stream OR (e.stream > :rollout AND e.stream < :rollout_end) OR e.position IN "
-            "(SELECT t.position FROM release_wave w JOIN fleet_name n ON n.kind = 'wave' AND n.name = w.wave "
-            "JOIN fleet_wave f ON f.wave = n.id JOIN event t ON t.stream = 'tag:' || w.tag "
-            "AND t.position >= f.opened AND (f.closed IS NULL OR t.position <= f.closed) WHERE w.wave = :wave))"
-        )
-        params |= {
-            "wave": wanted.wave,
-            "wave_stream": f"wave:{wanted.wave}",
-            "rollout": f"rollout:{wanted.wave}:",
-            "rollout_end": f"rollout:{wanted.wave};",
-        }
-    if wanted.tag is not None:
-        conditions.append(
-            "(e.stream IN (:tag_stream, :production, :ci) OR e.stream IN "
-            "(SELECT 'wave:' || wave FROM release_wave WHERE tag = :tag) OR e.stream IN "
-            "(SELECT 'rollout:' || r.wave || ':' || r.rollout FROM release_rollout r "
-            "JOIN release_wave w ON w.wave = r.wave WHERE w.tag = :tag))"
-        )
-        params |= {
-            "tag": wanted.tag,
-            "tag_stream": f"tag:{wanted.tag}",
-            "production": f"publication:production:{wanted.tag}",
-            "ci": f"publication:ci:{wanted.tag}",
-        }
-    if wanted.device is not None:
-        conditions.append(
-            "e.position IN (SELECT h.position FROM fleet_history h JOIN fleet_device d ON d.dev = h.dev "
-            "WHERE d.uuid = :device OR d.name = :device)"
-        )
-        params["device"] = wanted.device
-    for field, condition in (
-        ("actor", "e.actor = :actor"),
-        ("since", "e.recorded_at >= :since"),
-        ("until", "e.recorded_at <= :until"),
-    ):
-        value = getattr(wanted, field)
-        if value is not None:
-            conditions.append(condition)
-            params[field] = value
-    return conditions, params
+    params = {field: value for field, value in wanted._asdict().items() if value is not None}
+    return ["1 = 1", *(_CONDITIONS[field] for field in params)], params
 
 
 def _devices(count: int) -> str:

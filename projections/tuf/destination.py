@@ -139,7 +139,8 @@ class Directory:
     def replace(self, path: str, data: bytes) -> None:
         """Write a file that changes (a timestamp), at once."""
         target = self.root / path
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        # Always the same name: what a kill left behind is overwritten when this file is written again (see `locked`).
+        temporary = target.with_name(f".{target.name}.tmp")
         try:
             _make_directory(target.parent)
             with temporary.open("wb") as file:

@@ -103,6 +103,12 @@ def published(connection: Connection, repository: str) -> dict[str, Published]:
     return {view: Published(view, v, t, c, s, e, bool(closed)) for view, v, t, c, s, e, closed in rows}
 
 
+def expired_closed_views(connection: Connection, now: int) -> set[str]:
+    """The closed views whose last timestamp has expired, and that are not removed yet."""
+    statement = text("SELECT view FROM release_published WHERE closed AND timestamp_expires <= :now")
+    return set(connection.execute(statement, {"now": now}).scalars())
+
+
 def newest_version(connection: Connection, repository: str) -> int:
     """The last version of timestamp and snapshot that was given out, 0 if none."""
     statement = text("SELECT version FROM release_publication WHERE repository = :repository")

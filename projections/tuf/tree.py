@@ -6,7 +6,8 @@ Rules of this module (DESIGN §4; the crash case is named at each step of `_writ
 * ``<view>/`` is a complete TUF metadata directory: links to the root chain and to the files that its timestamps
   led to, the older ones too, for clients that are in the middle of a refresh. Then its ``timestamp.json``.
 * Versioned files first, timestamps last. A publication that was killed is finished by the next one, byte-identically,
-  because both write the same events in the same order.
+  because both write the same events in the same order; whatever is there already is no write.
+* A view that a newer publication removes is not made again by an older one: a wave's name is used once.
 """
 
 from __future__ import annotations
@@ -44,9 +45,9 @@ def write(
     names = state.repositories(connection)
     for place, repository in enumerate(names):
         backlog = _backlog(connection, destination, repository)
-        for publication in backlog[:-1]:
-            _write(connection, destination, publication, newest=False)
-        changed += _write(connection, destination, backlog[-1], newest=True)
+        gone = {name for publication in backlog for name in publication.removed}
+        for publication in backlog:
+            changed += _write(connection, destination, publication, gone, newest=publication is backlog[-1])
         if progress:
             progress(place + 1, len(names))
     return changed
@@ -81,12 +82,12 @@ def pool_files(connection: Connection, publication: MetadataPublished) -> Iterat
 
 
 def _write(
-    connection: Connection, destination: Destination, publication: MetadataPublished, *, newest: bool
+    connection: Connection, destination: Destination, publication: MetadataPublished, gone: set[str], *, newest: bool
 ) -> list[str]:
     # 1. The pool. A crash leaves files that nothing leads to yet; the next run finds them identical.
     for file in pool_files(connection, publication):
         destination.write_once(file.path, file.data)
-    shown = _shown(publication)
+    shown = _shown(publication, gone)
     # 2. The views' links. A crash leaves links that no timestamp leads to yet.
     for name, view in shown:
         for file_name in _names(publication, view):
@@ -94,7 +95,9 @@ def _write(
     # 3. The timestamps, one by one: each view is before or after, and whichever a client meets is complete. Those of
     #    an older publication were superseded, except a closed view's, which was its last.
     changed = []
-    for name, view in shown if newest else shown[len(publication.views) :]:
+    for name, view in shown:
+        if not newest and name not in publication.closed:
+            continue
         data = view.timestamp.encode()
         if destination.read(f"{name}/timestamp.json") != data:
             destination.replace(f"{name}/timestamp.json", data)
@@ -105,10 +108,12 @@ def _write(
     return changed
 
 
-def _shown(publication: MetadataPublished) -> list[tuple[str, ViewPublished]]:
+def _shown(publication: MetadataPublished, gone: set[str]) -> list[tuple[str, ViewPublished]]:
+    """The views that a publication shows and no newer one removes, each with its files; closed ones last."""
     shown = [(view.view, view) for view in publication.views]
     production = [view for view in publication.views if view.view == publication.repository]
-    return shown + [(name, production[0]) for name in publication.closed]
+    shown += [(name, production[0]) for name in publication.closed]
+    return [(name, view) for name, view in shown if name not in gone]
 
 
 def _names(publication: MetadataPublished, view: ViewPublished) -> list[str]:
@@ -117,25 +122,32 @@ def _names(publication: MetadataPublished, view: ViewPublished) -> list[str]:
 
 
 def _backlog(connection: Connection, destination: Destination, repository: str) -> list[MetadataPublished]:
-    """The publications to write, oldest first: the newest, and those before it that the destination lacks."""
+    """The publications to write, oldest first: the newest, those before it that the destination lacks, and one more.
+
+    That one has all its files, but may have been killed before its closed views got their last timestamp, or before
+    its removed views were deleted. Those before it were finished before its own first file was written.
+    """
     backlog: list[MetadataPublished] = []
+    gone: set[str] = set()
     for publication in _publications(connection, repository, descending=True):
         if not backlog:
             _refuse_if_ahead(destination, publication)
-        elif _complete(destination, publication):
-            break
         backlog.append(publication)
+        gone |= set(publication.removed)
+        if len(backlog) > 1 and _has_files(destination, publication, gone):
+            break
     return backlog[::-1]
 
 
-def _complete(destination: Destination, publication: MetadataPublished) -> bool:
-    # Links are made in order after the whole pool, so the last link stands for all that came before it.
-    name, view = _shown(publication)[-1]
-    return destination.exists(f"{name}/{_names(publication, view)[-1]}")
+def _has_files(destination: Destination, publication: MetadataPublished, gone: set[str]) -> bool:
+    # Links are made in order after the whole pool, so the last link stands for all that came before it. Never none:
+    # the repository's own view is in every publication that has anything to close or to remove.
+    shown = _shown(publication, gone)
+    return bool(shown) and destination.exists(f"{shown[-1][0]}/{_names(publication, shown[-1][1])[-1]}")
 
 
 def _refuse_if_ahead(destination: Destination, publication: MetadataPublished) -> None:
-    for name, view in _shown(publication):
+    for name, view in _shown(publication, set(publication.removed)):
         path = f"{name}/timestamp.json"
         found = destination.read(path)
         if found is None or found == view.timestamp.encode():

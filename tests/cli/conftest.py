@@ -13,8 +13,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -118,6 +121,14 @@ class Waveledger:
         return head["position"], head["root"]
 
 
+class QuickWaveledger(Waveledger):
+    """One that starts no process at all."""
+
+    def run(self, *args: str, stdin: str = "", env: Mapping[str, str] | None = None) -> Result:
+        """`quick`."""
+        return self.quick(*args, stdin=stdin, env=env)
+
+
 def _well(result: Result) -> Result:
     assert result.rc == 0, f"{' '.join(result.args)} ended with {result.rc}: {result.err}"
     return result
@@ -156,3 +167,31 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Waveledg
 def acme(imported: Callable[..., Waveledger], tmp_path: Path) -> Waveledger:
     """A ledger of this test's own, with the data of acme and no wave."""
     return imported("acme").copy(tmp_path / "acme")
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """A file server that keeps its log to itself."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else each file waits 40 ms for an acknowledgement
+
+    def log_message(self, *args: Any) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Path], str]]:
+    """Serve a directory on this machine, and get its URL."""
+    with contextlib.ExitStack() as stack:
+
+        def start(directory: Path) -> str:
+            server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(directory)))
+            server.daemon_threads, server.block_on_close = True, False
+            stack.enter_context(server)
+            thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server.shutdown)
+            return f"http://127.0.0.1:{server.server_address[1]}"
+
+        yield start

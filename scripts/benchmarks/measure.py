@@ -1,0 +1,156 @@
+"""What all benchmarks share: interleaved rounds, medians, what a result is, and the machine it was made on.
+
+Rules of this folder:
+
+* A figure is a ratio of two medians of one run. Both sides take turns, round by round and in changing order, so that
+  whatever else the machine does slows both alike. Seconds are printed to be looked at, never compared with a bar.
+* A first round is thrown away: it fills caches and compiles what Python compiles.
+* Both sides do the same work, and the benchmark checks that they did.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import os
+import platform
+import sqlite3
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal, NamedTuple
+
+from ledger.store.engine import MOUNTINFO, filesystem_of, journal_mode_for
+
+
+class Sizes(NamedTuple):
+    """How much is measured."""
+
+    rounds: int
+    starts: int
+    """Rounds of start-up: those are whole processes."""
+    singles: int
+    """Transactions of one event in a round."""
+    bulk: int
+    """Events of the large transaction."""
+    waves: int
+    """Waves that the tag had before."""
+    production: int
+    """Production targets of the tag."""
+    targets: int
+    """Targets in the document to sign."""
+    seed: str = "0"
+
+
+FULL = Sizes(rounds=21, starts=25, singles=20, bulk=1000, waves=1000, production=20, targets=1000)
+TINY = Sizes(rounds=1, starts=1, singles=2, bulk=5, waves=3, production=2, targets=5)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One result.
+
+    Args:
+        name: Of the benchmark.
+        ours: Median seconds of the program.
+        baseline: Median seconds of what it is compared with.
+        ratio_of: "speed" is baseline / ours, and the bar is the least that is good enough; "time" is ours / baseline,
+            and the bar is the most.
+        bar: None for what is only reported.
+        rounds: How many were measured, after the one thrown away.
+        sizes: Of what was measured.
+        note: What exactly is compared.
+    """
+
+    name: str
+    ours: float
+    baseline: float
+    ratio_of: Literal["speed", "time"]
+    bar: float | None
+    rounds: int
+    sizes: Mapping[str, int]
+    note: str
+
+    @property
+    def ratio(self) -> float:
+        """The figure."""
+        return self.baseline / self.ours if self.ratio_of == "speed" else self.ours / self.baseline
+
+    @property
+    def ok(self) -> bool:
+        """Whether the bar is reached."""
+        if self.bar is None:
+            return True
+        return self.ratio >= self.bar if self.ratio_of == "speed" else self.ratio <= self.bar
+
+    def as_json(self) -> dict[str, Any]:
+        """The entry as it is written to the file."""
+        return asdict(self) | {"ratio": round(self.ratio, 3), "ok": self.ok}
+
+
+Timed = Callable[[], float]
+
+
+def interleaved(rounds: int, sides: Mapping[str, Timed]) -> dict[str, float]:
+    """Median seconds of each side. Each side takes its own time, and leaves out what only prepares it."""
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    names = list(sides)
+    for number in range(rounds + 1):
+        for name in names:
+            gc.collect()  # no side pays for the garbage of another
+            taken = sides[name]()
+            if number:
+                seconds[name].append(taken)
+        names.reverse()
+    return {name: median(taken) for name, taken in seconds.items()}
+
+
+def machine(directory: Path) -> dict[str, Any]:
+    """What the figures were made on. `directory` is where files are written."""
+    return {
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "load": [round(load, 2) for load in os.getloadavg()],
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "journal_mode": journal_mode_for(sqlite3.sqlite_version_info),
+        "filesystem": filesystem_of(directory, MOUNTINFO.read_text()) if MOUNTINFO.exists() else "",
+    }
+
+
+def as_table(entries: list[Entry]) -> str:
+    """The results in Markdown."""
+    lines = [
+        "| benchmark | ours | baseline | ratio | bar | ok | compared |",
+        "|---|--:|--:|--:|--:|---|---|",
+    ]
+    for entry in entries:
+        sign = "≥" if entry.ratio_of == "speed" else "≤"
+        bar = "" if entry.bar is None else f"{sign} {entry.bar:g}"
+        ok = "" if entry.bar is None else "yes" if entry.ok else "**no**"
+        figures = f"{_milliseconds(entry.ours)} | {_milliseconds(entry.baseline)} | {entry.ratio:.2f}"
+        lines.append(f"| {entry.name} | {figures} | {bar} | {ok} | {entry.note} |")
+    return "\n".join(lines)
+
+
+def made_up(*of: object) -> str:
+    """64 hex digits that look random and are the same for the same arguments, the seed among them."""
+    return hashlib.sha256("/".join(map(str, of)).encode()).hexdigest()
+
+
+def say(line: str) -> None:
+    """Progress, on stderr."""
+    print(f"bench: {line}", file=sys.stderr, flush=True)
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.2f} ms"
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")

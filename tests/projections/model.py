@@ -1,0 +1,343 @@
+"""The rules of DESIGN §2 once more, with plain sets and dicts, and nothing of the program.
+
+Every action returns the name of the error that must refuse it, or None; a refused action changes nothing. Whom a
+limited rollout chooses is the program's affair: the model says who may be chosen and how many, and takes over the rest.
+"""
+
+# ruff: noqa: D102, PLR0911  (helpers speak by name)
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+ONLINE_SECONDS = 4 * 3600
+
+
+@dataclass
+class ModelDevice:
+    """A device. `present` is false after its removal."""
+
+    tag: str
+    group: str | None
+    hardware: str
+    production: bool
+    present: bool = True
+    target: str | None = None
+    number: int = 0
+    reported_at: int = 0
+    seen_at: int = -1
+
+
+@dataclass
+class ModelWave:
+    """A wave. `members` are all devices that ever got into it while it was active."""
+
+    tag: str
+    number: int
+    content: dict[str, tuple[int, str]]
+    status: str = "active"
+    signers: set[int] = field(default_factory=set)
+    rollouts: int = 0
+    full_groups: set[str] = field(default_factory=set)
+    named_groups: list[str] = field(default_factory=list)
+    members: set[str] = field(default_factory=set)
+
+
+@dataclass
+class Allowed:
+    """What a rollout may choose: exactly `size` of `candidates`, the online ones first."""
+
+    candidates: set[str]
+    online: set[str]
+    size: int
+    skipped: int
+    matching: int
+
+    def fits(self, chosen: tuple[str, ...]) -> bool:
+        """Whether a choice keeps the rules."""
+        taken = set(chosen)
+        size_is_right = len(taken) == len(chosen) == self.size
+        online_first = taken >= self.online or taken <= self.online
+        return size_is_right and online_first and taken <= self.candidates
+
+
+class Model:
+    """The whole factory."""
+
+    def __init__(self, holders_needed: int) -> None:
+        self.holders_needed = holders_needed
+        self.ci: dict[str, tuple[int, str, frozenset[str], str]] = {}  # name: number, hardware, tags, other fields
+        self.ci_views: set[str] = set()
+        self.devices: dict[str, ModelDevice] = {}
+        self.groups: set[str] = set()
+        self.waves: dict[str, ModelWave] = {}
+        self.production: dict[str, dict[str, tuple[int, str]]] = {}  # tag: name: number, hardware
+        self.highest: dict[str, int] = {}
+
+    # Actions.
+
+    def import_targets(self, made: Iterable[tuple[str, int, str, frozenset[str], str]]) -> None:
+        for name, number, hardware, tags, other in made:
+            self.ci[name] = (number, hardware, tags, other)
+            self.ci_views |= tags
+
+    def import_devices(self, made: Iterable[tuple[str, str, str | None, str, bool]]) -> tuple[int, int, int]:
+        added = changed = same = 0
+        for uuid, tag, group, hardware, production in made:
+            known = self.devices.get(uuid)
+            if known is None or not known.present:
+                added += 1
+            elif (known.tag, known.group, known.hardware, known.production) == (tag, group, hardware, production):
+                same += 1
+            else:
+                changed += 1
+            device = self.devices.setdefault(uuid, ModelDevice(tag, group, hardware, production))
+            device.tag, device.group, device.hardware, device.production = tag, group, hardware, production
+            device.present = True
+            if group:
+                self.groups.add(group)
+        self._join()
+        return added, changed, same
+
+    def set(self, uuids: list[str], tag: str | None, group: str | None, no_group: bool) -> str | None:
+        if not all(uuid in self.devices and self.devices[uuid].present for uuid in uuids):
+            return "UnknownDevices"
+        for uuid in uuids:
+            device = self.devices[uuid]
+            device.tag = tag or device.tag
+            device.group = None if no_group else group or device.group
+            if device.group:
+                self.groups.add(device.group)
+        self._join()
+        return None
+
+    def remove(self, uuids: list[str]) -> str | None:
+        if not all(uuid in self.devices and self.devices[uuid].present for uuid in uuids):
+            return "UnknownDevices"
+        for uuid in uuids:
+            self.devices[uuid].present = False
+        return None
+
+    def report(self, uuid: str, target: str | None, seen_at: int, now: int) -> None:
+        device = self.devices.get(uuid)
+        if device is None or not device.present:
+            return
+        seen_at = min(seen_at, now)
+        device.seen_at = max(device.seen_at, seen_at)
+        if target is None:
+            return
+        if target != device.target:
+            if seen_at < device.reported_at:
+                return
+            device.target = target
+            device.number = self.ci[target][0] if target in self.ci else 0
+        device.reported_at = max(device.reported_at, seen_at)
+
+    def init(self, name: str, number: int, tag: str, prune: tuple[int, ...], holder: int) -> str | None:
+        new = {n: (v, hw) for n, (v, hw, _, _) in self.ci.items() if v == number}
+        before = self.production.get(tag, {})
+        refusal = self._init_refusal(name, number, tag, prune, new, before)
+        if refusal:
+            return refusal
+        kept = {n: entry for n, entry in before.items() if entry[0] not in prune}
+        self.waves[name] = ModelWave(tag, number, {**kept, **new}, signers={holder})
+        return None
+
+    def _init_refusal(
+        self,
+        name: str,
+        number: int,
+        tag: str,
+        prune: tuple[int, ...],
+        new: dict[str, tuple[int, str]],
+        before: dict[str, tuple[int, str]],
+    ) -> str | None:
+        if not new:
+            return "NoSuchTargets"
+        if self.active(tag):
+            return "TagHasActiveWave"
+        if name in self.waves:
+            return "WaveNameUsed"
+        in_production = {n for n, _ in before.values()} | {self.highest.get(tag, 0)}
+        if number in in_production:
+            return "NumberInProduction"
+        if number < max(in_production):
+            return "NumberTooLow"
+        if len({hw for _, hw in new.values()}) < len(new):
+            return "SeveralTargetsForHardware"
+        if number in prune:
+            return "PrunesItself"
+        if not set(prune) <= {n for n, _ in before.values()}:
+            return "PrunedNumberNotInProduction"
+        return None
+
+    def sign(self, name: str, holder: int) -> str | None:
+        refusal = self._not_active(name)
+        if refusal:
+            return refusal
+        wave = self.waves[name]
+        if len(wave.signers) >= self.holders_needed:
+            return "WaveAlreadyReady"
+        if holder in wave.signers:
+            return "AlreadySigned"
+        wave.signers.add(holder)
+        return None
+
+    def rollout_group(self, name: str, group: str) -> str | None:
+        refusal = self._not_ready(name)
+        if refusal:
+            return refusal
+        wave = self.waves[name]
+        if group not in self.groups:
+            return "UnknownGroup"
+        if group in wave.full_groups:
+            return "GroupAlreadyReached"
+        wave.full_groups.add(group)
+        self._rolled_out(wave, group)
+        self._join()
+        return None
+
+    def may_choose(
+        self, name: str, group: str | None, uuids: tuple[str, ...] | None, limit: tuple[int, bool] | None, now: int
+    ) -> str | Allowed:
+        refusal = self._not_ready(name)
+        if refusal:
+            return refusal
+        if group and group not in self.groups:
+            return "UnknownGroup"
+        wave = self.waves[name]
+        reachable = {
+            uuid
+            for uuid, d in self.devices.items()
+            if d.present and d.production and d.tag == wave.tag and (group is None or d.group == group)
+        }
+        if uuids is not None and not set(uuids) <= reachable:
+            return "DevicesNotEligible"
+        matching = reachable if uuids is None else set(uuids)
+        candidates = {u for u in matching if u not in wave.members and self.devices[u].number < wave.number}
+        online = {u for u in candidates if self.devices[u].seen_at >= now - ONLINE_SECONDS}
+        size = len(candidates)
+        if limit is not None:
+            amount, percent = limit
+            quota = (amount * len(matching) + 99) // 100 if percent else amount
+            size = min(quota, len(candidates))
+            if not candidates:
+                return "NoCandidate"
+        skipped = len(matching) - len(candidates) if uuids is not None else 0
+        return Allowed(candidates, online, size, skipped, len(matching))
+
+    def rolled_out(self, name: str, group: str | None, chosen: Iterable[str]) -> None:
+        wave = self.waves[name]
+        self._rolled_out(wave, group)
+        wave.members |= set(chosen)
+
+    def complete(self, name: str) -> str | None:
+        refusal = self._not_ready(name)
+        if refusal:
+            return refusal
+        wave = self.waves[name]
+        wave.status = "complete"
+        self.production[wave.tag] = wave.content
+        self.highest[wave.tag] = wave.number
+        return None
+
+    def cancel(self, name: str) -> str | None:
+        refusal = self._not_active(name)
+        if refusal:
+            return refusal
+        wave = self.waves[name]
+        wave.status = "canceled"
+        if wave.rollouts:
+            self.production.setdefault(wave.tag, {})
+        return None
+
+    # Questions.
+
+    def active(self, tag: str) -> str | None:
+        """The tag's active wave."""
+        return next((n for n, w in self.waves.items() if w.tag == tag and w.status == "active"), None)
+
+    def offered(self, uuid: str) -> tuple[str | None, tuple[str, ...]]:
+        """A device's view, and the names of the targets in it for its hardware, lowest number first."""
+        device = self.devices[uuid]
+        if not device.production:
+            view = f"ci/{device.tag}" if device.tag in self.ci_views else None
+            content = {n: (v, hw) for n, (v, hw, tags, _) in self.ci.items() if device.tag in tags}
+        elif (active := self.active(device.tag)) and uuid in self.waves[active].members:
+            view, content = f"wave/{active}", self.waves[active].content
+        else:
+            view = f"production/{device.tag}" if device.tag in self.production else None
+            content = self.production.get(device.tag, {})
+        fitting = sorted((number, name) for name, (number, hw) in content.items() if hw == device.hardware)
+        return view, tuple(name for _, name in fitting) if view else ()
+
+    def views(self) -> dict[str, set[str]]:
+        """All views that exist, and the names of the targets in each."""
+        found = {f"ci/{tag}": {n for n, (_, _, tags, _) in self.ci.items() if tag in tags} for tag in self.ci_views}
+        found |= {f"production/{tag}": set(content) for tag, content in self.production.items()}
+        return found | {
+            f"wave/{n}": set(w.content) for n, w in self.waves.items() if w.status == "active" and w.rollouts
+        }
+
+    def counts(self, name: str, now: int) -> dict[str, object]:
+        """The figures of `waves status`."""
+        wave = self.waves[name]
+        on_tag = {u: d for u, d in self.devices.items() if d.present and d.production and d.tag == wave.tag}
+        above = {u for u, d in on_tag.items() if d.number >= wave.number}
+        below = set(on_tag) - above
+        inside = wave.members if wave.status == "active" else set(on_tag)
+        scheduled = below & inside if wave.status != "canceled" else set()
+        others = {d.group or "" for d in on_tag.values()} - set(wave.named_groups)
+        known = {number for number, _ in self.production.get(wave.tag, {}).values()}
+        if active := self.active(wave.tag):
+            known |= {number for number, _ in self.waves[active].content.values()}
+
+        def of(group: str) -> tuple[str, int, int, int, int, int, int]:
+            part = [(u, d) for u, d in on_tag.items() if (d.group or "") == group]
+            return (
+                group,
+                len(part),
+                sum(d.seen_at >= now - ONLINE_SECONDS for _, d in part),
+                sum(d.number == wave.number for _, d in part),
+                sum(d.number > wave.number for _, d in part),
+                sum(d.number < wave.number for _, d in part),
+                sum(u in scheduled for u, _ in part),
+            )
+
+        return {
+            "total": len(on_tag),
+            "updated": len(above & inside),
+            "scheduled": len(scheduled),
+            "unscheduled": len(below - scheduled),
+            "rollout_groups": [of(group) for group in wave.named_groups],
+            "other_groups": [of(group) for group in sorted(others, key=lambda g: (g == "", g))],
+            "known": frozenset(known),
+        }
+
+    # Rules.
+
+    def _rolled_out(self, wave: ModelWave, group: str | None) -> None:
+        wave.rollouts += 1
+        if group and group not in wave.named_groups:
+            wave.named_groups.append(group)
+
+    def _join(self) -> None:
+        """Whoever is in a group that an active wave was rolled out to gets into the wave, and stays."""
+        for wave in self.waves.values():
+            if wave.status == "active":
+                wave.members |= {
+                    uuid
+                    for uuid, d in self.devices.items()
+                    if d.present and d.production and d.tag == wave.tag and d.group in wave.full_groups
+                }
+
+    def _not_active(self, name: str) -> str | None:
+        if name not in self.waves:
+            return "UnknownWave"
+        return {"active": None, "complete": "WaveIsComplete", "canceled": "WaveIsCanceled"}[self.waves[name].status]
+
+    def _not_ready(self, name: str) -> str | None:
+        refusal = self._not_active(name)
+        if refusal is None and len(self.waves[name].signers) < self.holders_needed:
+            return "WaveNotReady"
+        return refusal

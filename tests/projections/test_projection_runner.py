@@ -1,0 +1,273 @@
+"""Keeping up, rebuilding beside readers, verifying."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from ledger.session import Ledger
+from ledger.store import engine as store
+from projections import runner
+from projections.tables import NEW
+from tests.support import DAY, Factory, device
+
+REBUILDER = Path(__file__).with_name("rebuilder.py")
+REPOSITORY = Path(__file__).parents[2]
+NAMES = [fold.name for fold in runner.folds()]
+
+
+@pytest.fixture
+def lived(factory: Factory) -> Factory:
+    """A factory in which something of everything happened, publications too."""
+    from projections.tuf.publish import publish
+
+    factory.build(1, 2, 3, 4)
+    factory.register(*[device(f"d{n}", group=("canary", "lab", None)[n % 3], production=n < 8) for n in range(9)])
+    factory.init("w1", 1)
+    factory.rollout("w1", group="canary")
+    publish(factory.ledger, factory.online)
+    factory.report(("d0", "arm64-lmp-1", None))
+    factory.complete("w1")
+    factory.set(["d0"], group="lab")
+    factory.init("w2", 2)
+    factory.rollout("w2", limit="2")
+    publish(factory.ledger, factory.online)
+    factory.cancel("w2")
+    publish(factory.ledger, factory.online)
+    factory.wait(9 * DAY)
+    publish(factory.ledger, factory.online, refresh=True)
+    factory.remove("d3")
+    factory.init("w3", 3, prune=(1,))
+    factory.rollout("w3", group="lab")
+    return factory
+
+
+def table_names(factory: Factory) -> set[str]:
+    with factory.ledger.reading() as connection:
+        found = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'"))
+        return set(found.scalars())
+
+
+def test_every_table_has_rows(lived: Factory) -> None:
+    """The story of these tests touches every table, so that comparing rows means something."""
+    assert [table for table, rows in lived.rows().items() if not rows] == []
+    assert lived.differences() == []
+
+
+def test_rebuilding_gives_the_same_rows(lived: Factory) -> None:
+    """A rebuild, and a second one, give the rows that the appends gave, and telemetry is left alone."""
+    lived.report(("d1", None, None))
+    before = lived.rows()
+    for _ in range(2):
+        for name in NAMES:
+            assert runner.rebuild(lived.engine, name) == lived.head()[0]
+        assert lived.rows() == before
+    assert lived.shown("d1").seen_at == lived.now
+
+
+def test_index_names_are_unique_across_generations(lived: Factory) -> None:
+    """Each generation has its own index names, and every table keeps all of its indexes."""
+
+    def indexes() -> set[str]:
+        with lived.ledger.reading() as connection:
+            found = connection.execute(
+                text(
+                    "SELECT tbl_name || ' ' || name FROM sqlite_master WHERE type = 'index' AND name LIKE 'ix_%' "
+                    "AND (tbl_name LIKE 'fleet_%' OR tbl_name LIKE 'release_%')"
+                )
+            )
+            return set(found.scalars())
+
+    generations = [indexes()]
+    for _ in range(2):
+        for name in NAMES:
+            runner.rebuild(lived.engine, name)
+        generations.append(indexes())
+
+    first, second, third = generations
+    assert len(first) == len(second) == len(third)
+    assert len(first | second | third) == 3 * len(first)
+    assert all(NEW not in name for name in third)
+
+
+def test_a_reader_keeps_what_it_opened(lived: Factory) -> None:
+    """A reader that began before the swap sees the old rows to its end, one that begins after it the new ones."""
+    with store.writing(lived.engine) as connection:
+        connection.execute(text("UPDATE fleet_device SET name = 'old'"))
+    other = store.open_engine(f"sqlite:///{lived.path}")
+    names = text("SELECT DISTINCT name FROM fleet_device")
+    with store.reading(lived.engine) as reader:
+        assert reader.execute(names).scalars().all() == ["old"]
+        rebuilding = threading.Thread(target=runner.rebuild, args=(other, "fleet"))
+        rebuilding.start()
+        rebuilding.join(0.3)
+        assert reader.execute(names).scalars().all() == ["old"]
+    rebuilding.join(30)
+    other.dispose()
+
+    assert not rebuilding.is_alive()
+    assert "old" not in {row[2] for row in lived.rows()["fleet_device"]}
+    assert lived.differences() == []
+
+
+def test_readers_never_see_half(lived: Factory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads while projections are rebuilt chunk by chunk sees all devices and all waves, every time."""
+    monkeypatch.setattr(runner, "CHUNK", 3)
+    expected = {uuid: row.view for uuid, row in lived.fleet().items()}
+    stop = threading.Event()
+    problems: list[object] = []
+    reads = 0
+
+    def read() -> None:
+        nonlocal reads
+        while not stop.is_set():
+            found = {uuid: row.view for uuid, row in lived.fleet().items()}
+            reads += 1
+            if found != expected:
+                problems.append(found)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    other = store.open_engine(f"sqlite:///{lived.path}")
+    for name in NAMES:
+        runner.rebuild(other, name)
+    stop.set()
+    reader.join(30)
+    other.dispose()
+
+    assert problems == []
+    assert reads > 5
+
+
+def test_appends_during_a_rebuild_are_in_it(lived: Factory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is appended between two chunks of a rebuild is folded into the old tables and into the new ones."""
+    monkeypatch.setattr(runner, "CHUNK", 4)
+    arrivals = iter(range(3))
+
+    def append(position: int, head: int) -> None:
+        if position < head and (n := next(arrivals, None)) is not None:
+            waiting.append(n)
+
+    waiting: list[int] = []
+    threads: list[threading.Thread] = []
+    for name in NAMES:
+        # `progress` is called under the lock, so the append waits for the chunk's commit in a thread of its own.
+        def late(position: int, head: int, name: str = name) -> None:
+            append(position, head)
+            if waiting:
+                n = waiting.pop()
+                thread = threading.Thread(target=lived.register, args=(device(f"late-{name}-{n}"),))
+                thread.start()
+                threads.append(thread)
+
+        runner.rebuild(lived.engine, name, late)
+    for thread in threads:
+        thread.join(30)
+    assert lived.differences() == []
+    assert len([uuid for uuid in lived.fleet() if uuid.startswith("late-")]) == 3
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("chunks", [1, 2, 0], ids=["after one chunk", "after two", "in the swap"])
+def test_a_killed_rebuild_is_cleaned_up_by_the_next(lived: Factory, name: str, chunks: int) -> None:
+    """A rebuild killed anywhere leaves the live rows as they were; the next one leaves no new tables behind."""
+    before = lived.rows()
+    command = [sys.executable, str(REBUILDER), f"sqlite:///{lived.path}", name, str(chunks)]
+
+    killed = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, timeout=60, check=False)
+
+    assert killed.returncode == -signal.SIGKILL
+    assert any(table.endswith(NEW) for table in table_names(lived))
+    assert lived.rows() == before
+    lived.register(device("meanwhile"))
+    assert lived.differences() == []
+    runner.rebuild(lived.engine, name)
+    assert not any(table.endswith(NEW) for table in table_names(lived))
+    assert lived.differences() == []
+    assert "meanwhile" in lived.fleet()
+
+
+@pytest.mark.parametrize("table", [table for fold in runner.folds() for table in fold.tables(0).tables])
+def test_verify_finds_what_no_event_gives(lived: Factory, table: str) -> None:
+    """A row that was changed, deleted or added by hand is found, in its table; a rebuild mends it."""
+    owner = next(fold.name for fold in runner.folds() if table in fold.tables(0).tables)
+    columns = next(fold.tables(0).tables[table] for fold in runner.folds() if table in fold.tables(0).tables).columns
+    # A column outside keys: changing it never collides.
+    free = next((c.name for c in columns if not c.primary_key), None)
+    first = f"SELECT min(rowid) FROM {table}"
+    changes = {"delete": f"DELETE FROM {table} WHERE rowid = ({first})"}
+    if free:
+        changes["change"] = f'UPDATE {table} SET "{free}" = 77777 WHERE rowid = ({first})'
+    added = ", ".join("88888" for _ in columns)
+    changes["add"] = f"INSERT INTO {table} VALUES ({added})"
+
+    for kind, statement in changes.items():
+        with store.writing(lived.engine) as connection:
+            connection.execute(text(statement))
+        found = runner.verify(lived.engine, owner)
+        assert {(d.projection, d.table) for d in found} == {(owner, table)}
+        problems = sorted(d.problem for d in found)
+        assert (
+            problems
+            == {
+                "delete": ["this row is missing"],
+                "change": ["no event gives this row", "this row is missing"],
+                "add": ["no event gives this row"],
+            }[kind]
+        )
+        runner.rebuild(lived.engine, owner)
+        assert runner.verify(lived.engine, owner) == []
+
+
+def test_verify_stops_at_its_limit(lived: Factory) -> None:
+    """A projection that is all wrong is reported up to the limit, and nothing of it is changed."""
+    with store.writing(lived.engine) as connection:
+        connection.execute(text("UPDATE fleet_device SET name = 'x'"))
+
+    assert len(runner.verify(lived.engine, "fleet", most=4)) == 4
+    assert len(runner.verify(lived.engine, "fleet")) == 18
+
+
+def test_a_projection_that_is_behind_catches_up(lived: Factory) -> None:
+    """Events that were appended without a projector are folded by the next append, before its own."""
+    blind = Ledger(lived.engine, [], "alice", lived.now)
+    from ledger.application import devices, waves
+
+    devices.import_devices(blind, lived.facts, [device("unseen", group="lab")])
+    waves.cancel(blind, lived.facts, "w3", None)
+    with lived.ledger.reading() as connection:
+        assert {(s.position < s.head) for s in runner.states(connection)} == {True}
+    assert "unseen" not in lived.fleet()
+
+    lived.register(device("seen"))
+
+    with lived.ledger.reading() as connection:
+        assert {(s.position == s.head) for s in runner.states(connection)} == {True}
+    assert {"unseen", "seen"} <= set(lived.fleet())
+    assert lived.differences() == []
+
+
+def test_one_projection_behind_the_other(lived: Factory) -> None:
+    """A projection that was set back alone catches up alone."""
+    with store.writing(lived.engine) as connection:
+        head = lived.head()[0]
+        connection.execute(text("UPDATE projection SET position = :at WHERE name = 'fleet'"), {"at": head})
+    runner.rebuild(lived.engine, "fleet")
+    devices_before = lived.rows()["fleet_device"]
+    blind = Ledger(lived.engine, [], "alice", lived.now)
+    from ledger.application import devices
+
+    devices.import_devices(blind, lived.facts, [device("unseen")])
+    runner.rebuild(lived.engine, "releases")  # this one is up to date now, the other is not
+    assert lived.rows()["fleet_device"] == devices_before
+
+    lived.register(device("seen"))
+
+    assert lived.differences() == []
