@@ -65,16 +65,17 @@ def init(
     ledger: Ledger, facts: ReleaseFacts, request: WaveRequest, find_signer: FindSigner, *, dry_run: bool = False
 ) -> Prepared:
     """Prepare a wave and record it with its first offline signature. Delivers nothing, publishes nothing."""
+    bodies: dict[str | None, bytes] = {}  # read once: what an earlier wave signed is the same under the lock
     with ledger.reading() as connection:
         members.require_member(facts.members(connection), ledger.actor)
         trusted = facts.trusted(connection, "production")
         signer = _find(trusted, find_signer)
-        prepared = _prepare(connection, facts, request, trusted, ledger.now)
+        prepared = _prepare(connection, facts, request, trusted, ledger.now, bodies)
     signatures = _sign_all(trusted, signer, prepared.to_sign)
     with ledger.writing(dry_run=dry_run) as session:
         members.require_member(facts.members(session.connection), session.actor)
         trusted_now = facts.trusted(session.connection, "production")
-        again = _prepare(session.connection, facts, request, trusted_now, session.now)
+        again = _prepare(session.connection, facts, request, trusted_now, session.now, bodies)
         if again != prepared:
             raise WaveOvertaken(tag=request.tag, wave=request.wave)
         session.append(f"tag:{request.tag}", [prepared.opened])
@@ -234,7 +235,14 @@ def _fold(events: Sequence[Event], name: str) -> wave.Wave:
     return state
 
 
-def _prepare(connection: Connection, facts: ReleaseFacts, request: WaveRequest, trusted: Trusted, now: int) -> Prepared:
+def _prepare(
+    connection: Connection,
+    facts: ReleaseFacts,
+    request: WaveRequest,
+    trusted: Trusted,
+    now: int,
+    bodies: dict[str | None, bytes],
+) -> Prepared:
     tag = facts.tag(connection, request.tag)
     known = WaveFacts(
         ci_targets=facts.ci_targets(connection, request.number),
@@ -270,7 +278,9 @@ def _prepare(connection: Connection, facts: ReleaseFacts, request: WaveRequest, 
         (own, recovery),
     )
     opened = WaveOpened(request.tag, request.wave, request.number, lane, lane + 1)
-    to_sign = (own_bytes, signed_bytes(recovery, own_body(connection, recovery)))
+    if recovery.content not in bodies:
+        bodies[recovery.content] = own_body(connection, recovery)
+    to_sign = (own_bytes, signed_bytes(recovery, bodies[recovery.content]))
     return Prepared(initialized, opened, to_sign, targets.new)
 
 

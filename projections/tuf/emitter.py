@@ -51,8 +51,9 @@ def emit(
     if dry_run:
         return Emitted(signed, [])
     # The ledger is read inside the lock: who waited for another publisher must not write what that one superseded.
-    with destination.locked(), ledger.reading() as connection:
-        changed = tree.write(connection, destination)
+    with destination.locked():
+        changed = tree.write(ledger, destination)
+    with ledger.reading() as connection:
         expired = state.expired_closed_views(connection, ledger.now)  # they wait for their removal, as they should
     looked_at = [view for view in changed if view not in expired]
     _, findings = verify.check_views(destination, looked_at, now=from_epoch(ledger.now))

@@ -40,13 +40,17 @@ class Signatures(NamedTuple):
     offline: tuple[tuple[str, str], ...]
 
 
-class _Shown(NamedTuple):
-    """A targets document ready to be shown: its file, and the event part when it is shown for the first time."""
+class _Draft(NamedTuple):
+    """A view that is about to be signed: its targets document, with the online signature where it has one already."""
 
+    view: str
     version: int
     expires: int
-    file: bytes
-    first: DocumentPublished | None
+    document: Signatures
+    online: tuple[str, str] | None
+    wave: str | None
+    source: str
+    content_position: int | None
 
 
 def publish(
@@ -101,7 +105,7 @@ def _publish_one(ledger: Ledger, keys: OnlineKeys, repository: str, *, dry_run: 
                 return  # whoever won the race published all that was due
             version = events.stream_version(connection, stream)
             publication = _Publication.read(connection, keys, repository, ledger.now)
-            event = publication.event(connection)
+        event = publication.sign()  # here nobody waits for us: a signer may be slow, or a person
         try:
             with ledger.writing(dry_run=dry_run) as session:
                 session.append(stream, [event], expected=version)
@@ -114,7 +118,7 @@ def _publish_one(ledger: Ledger, keys: OnlineKeys, repository: str, *, dry_run: 
 
 @dataclass
 class _Publication:
-    """One publication on its way: what is read, and the next version number."""
+    """One publication on its way: all that was read for it, and the last version number given out."""
 
     keys: OnlineKeys
     repository: str
@@ -124,116 +128,69 @@ class _Publication:
     keyids: dict[str, str]
     checkpoint: note.Checkpoint
     version: int
+    drafts: list[_Draft]
+    ended: list[state.Published]
 
     @classmethod
     def read(cls, connection: Connection, keys: OnlineKeys, repository: str, now: int) -> _Publication:
-        """Read the head, the root and the versions, and sign the checkpoint."""
+        """Read the head, the root, the versions and the documents."""
         kind = repository.partition("/")[0]
         head = events.head(connection)
+        now = max(now, head.recorded_at)
         factory = _factory(connection)
         root_version, metadata = state.roots(connection, kind)[-1]
-        checkpoint = note.sign_checkpoint(keys.ledger(factory.ledger_key), factory.factory, head.size, head.root)
+        views = state.views(connection, repository)
+        before = state.published(connection, repository)
+        live = {view.view for view in views}
         return cls(
             keys,
             repository,
-            max(now, head.recorded_at),
+            now,
             roots.load_root(metadata).signed,
             root_version,
             state.online_keyids(connection, kind),
-            checkpoint,
+            note.sign_checkpoint(keys.ledger(factory.ledger_key), factory.factory, head.size, head.root),
             state.newest_version(connection, repository),
+            [_draft(connection, repository, view, before.get(view.view), now) for view in views],
+            [published for published in before.values() if published.view not in live],
         )
 
-    def event(self, connection: Connection) -> MetadataPublished:
-        """Sign every view of the repository."""
-        views = state.views(connection, self.repository)
-        before = state.published(connection, self.repository)
+    def sign(self) -> MetadataPublished:
+        """Sign every view of the repository, in the direction devices move."""
         new: dict[int, DocumentPublished] = {}
-        signed_views = []
-        for view in views:
-            document = self._document(connection, view, before.get(view.view))
-            if document.first:
-                new[document.version] = document.first
-            signed_views.append(self._view(view.view, document))
-        live = {view.view for view in views}
-        ended = [p for p in before.values() if p.view not in live]
+        views = []
+        for draft in self.drafts:
+            online = draft.online or self._sign("targets", draft.document.signed)
+            if draft.online is None:
+                new[draft.version] = _first_shown(draft, online)
+            signatures = [*draft.document.offline, online]
+            signing.require_threshold(self.root, "targets", draft.document.signed, signatures, draft.view)
+            views.append(self._view(draft, documents.file_bytes(draft.document.signed, signatures)))
         return MetadataPublished(
             self.repository,
             self.root_version,
             tuple(new[version] for version in sorted(new)),
-            tuple(signed_views),
-            tuple(sorted(p.view for p in ended if not p.closed)),
-            tuple(sorted(p.view for p in ended if p.closed and self._outlived(p))),
+            tuple(views),
+            tuple(sorted(p.view for p in self.ended if not p.closed)),
+            tuple(sorted(p.view for p in self.ended if p.closed and self._outlived(p))),
         )
 
     def _outlived(self, view: state.Published) -> bool:
         return view.timestamp_expires + state.GRACE_SECONDS <= self.now
 
-    def _document(
-        self,
-        connection: Connection,
-        view: state.View,
-        before: state.Published | None,
-    ) -> _Shown:
-        if view.wave is None or view.document is None or view.version is None or view.expires is None:
-            return self._ci_document(connection, view, before)
-        offline = offline_document(connection, view.wave, view.document)
-        first = None
-        shown = state.document(connection, self.repository, view.version)
-        if shown:
-            keyid, signature = shown.keyid, shown.signature
-        else:
-            keyid, signature = self._sign("targets", offline.signed)
-            first = DocumentPublished(view.version, keyid, signature, view.wave, view.document, None, None)
-        signatures = (*offline.offline, (keyid, signature))
-        signing.require_threshold(self.root, "targets", offline.signed, signatures, view.view)
-        return _Shown(view.version, view.expires, documents.file_bytes(offline.signed, signatures), first)
-
-    def _ci_document(
-        self,
-        connection: Connection,
-        view: state.View,
-        before: state.Published | None,
-    ) -> _Shown:
-        aged = before is not None and 2 * (before.snapshot_expires - self.now) <= state.CI_SECONDS
-        if before and before.content_position == view.content_position and not aged:
-            shown = state.document(connection, self.repository, before.targets_version)
-            assert shown is not None  # what is published was shown
-            signed = ci_document(connection, shown, before.targets_version)
-            file = documents.file_bytes(signed, [(shown.keyid, shown.signature)])
-            return _Shown(before.targets_version, before.snapshot_expires, file, None)
-        version = before.targets_version + 1 if before else 1
-        expires = self.now + state.CI_SECONDS
-        body = canonical.targets_body(state.ci_targets(connection, self.repository.partition("/")[2]))
-        signed = documents.targets_signed(version, from_epoch(expires), body)
-        keyid, signature = self._sign("targets", signed)
-        signing.require_threshold(self.root, "targets", signed, [(keyid, signature)], view.view)
-        first = DocumentPublished(version, keyid, signature, None, view.view, signed.decode(), view.content_position)
-        return _Shown(version, expires, documents.file_bytes(signed, [(keyid, signature)]), first)
-
-    def _view(self, view: str, document: _Shown) -> ViewPublished:
+    def _view(self, draft: _Draft, targets_file: bytes) -> ViewPublished:
         self.version += 1
-        snapshot_expires, timestamp_expires = (
-            from_epoch(document.expires),
-            from_epoch(self.now + state.TIMESTAMP_SECONDS),
-        )
+        expires = from_epoch(draft.expires)
+        timestamp_expires = from_epoch(self.now + state.TIMESTAMP_SECONDS)
         snapshot = self._file(
             "snapshot",
-            documents.snapshot_signed(
-                self.version, snapshot_expires, document.version, document.file, self.checkpoint.field()
-            ),
+            documents.snapshot_signed(self.version, expires, draft.version, targets_file, self.checkpoint.field()),
         )
         timestamp = self._file(
             "timestamp", documents.timestamp_signed(self.version, timestamp_expires, self.version, snapshot)
         )
         return ViewPublished(
-            view,
-            self.version,
-            document.version,
-            snapshot.decode(),
-            timestamp.decode(),
-            snapshot_expires,
-            timestamp_expires,
+            draft.view, self.version, draft.version, snapshot.decode(), timestamp.decode(), expires, timestamp_expires
         )
 
     def _file(self, role: str, signed: bytes) -> bytes:
@@ -244,6 +201,42 @@ class _Publication:
     def _sign(self, role: str, signed: bytes) -> tuple[str, str]:
         keyid = self.keyids[role]
         return keyid, self.keys.signer(keyid, role).sign(signed)
+
+
+def _draft(
+    connection: Connection, repository: str, view: state.View, before: state.Published | None, now: int
+) -> _Draft:
+    if view.wave is None or view.document is None or view.version is None or view.expires is None:
+        return _ci_draft(connection, repository, view, before, now)
+    shown = state.document(connection, repository, view.version)
+    online = (shown.keyid, shown.signature) if shown else None
+    document = offline_document(connection, view.wave, view.document)
+    return _Draft(view.view, view.version, view.expires, document, online, view.wave, view.document, None)
+
+
+def _ci_draft(
+    connection: Connection, repository: str, view: state.View, before: state.Published | None, now: int
+) -> _Draft:
+    position = view.content_position
+    aged = before is not None and 2 * (before.snapshot_expires - now) <= state.CI_SECONDS
+    if before and before.content_position == position and not aged:
+        shown = state.document(connection, repository, before.targets_version)
+        assert shown is not None  # what is published was shown
+        document = Signatures(ci_document(connection, shown, before.targets_version), ())
+        online = (shown.keyid, shown.signature)
+        return _Draft(
+            view.view, before.targets_version, before.snapshot_expires, document, online, None, view.view, position
+        )
+    version = before.targets_version + 1 if before else 1
+    expires = now + state.CI_SECONDS
+    body = canonical.targets_body(state.ci_targets(connection, repository.partition("/")[2]))
+    document = Signatures(documents.targets_signed(version, from_epoch(expires), body), ())
+    return _Draft(view.view, version, expires, document, None, None, view.view, position)
+
+
+def _first_shown(draft: _Draft, online: tuple[str, str]) -> DocumentPublished:
+    signed = None if draft.wave else draft.document.signed.decode()
+    return DocumentPublished(draft.version, *online, draft.wave, draft.source, signed, draft.content_position)
 
 
 class _Factory(NamedTuple):

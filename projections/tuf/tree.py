@@ -20,6 +20,7 @@ from sqlalchemy import Connection
 
 from ledger.codec import decode
 from ledger.domain.events import DocumentPublished, MetadataPublished, ViewPublished
+from ledger.session import Ledger
 from ledger.store import events
 from ledger.tuf import documents
 from projections.tuf import state
@@ -34,20 +35,30 @@ class File(NamedTuple):
     data: bytes
 
 
-def write(
-    connection: Connection, destination: Destination, progress: Callable[[int, int], None] | None = None
-) -> list[str]:
+class _Step(NamedTuple):
+    """One publication to write: its files, and the views that no newer one removes."""
+
+    publication: MetadataPublished
+    files: list[File]
+    shown: list[tuple[str, ViewPublished]]
+    newest: bool
+
+
+def write(ledger: Ledger, destination: Destination, progress: Callable[[int, int], None] | None = None) -> list[str]:
     """Write what the destination lacks; returns the views whose timestamp changed.
+
+    The ledger is read a repository at a time and not held while files are written: a reader keeps writers waiting.
 
     Raises: DestinationAhead, DestinationHasOtherBytes, DestinationUnusable.
     """
     changed: list[str] = []
-    names = state.repositories(connection)
+    with ledger.reading() as connection:
+        names = state.repositories(connection)
     for place, repository in enumerate(names):
-        backlog = _backlog(connection, destination, repository)
-        gone = {name for publication in backlog for name in publication.removed}
-        for publication in backlog:
-            changed += _write(connection, destination, publication, gone, newest=publication is backlog[-1])
+        with ledger.reading() as connection:
+            steps = _steps(connection, destination, repository)
+        for step in steps:
+            changed += _write(destination, step)
         if progress:
             progress(place + 1, len(names))
     return changed
@@ -81,22 +92,34 @@ def pool_files(connection: Connection, publication: MetadataPublished) -> Iterat
         yield File(f"{pool}/{view.version}.snapshot.json", view.snapshot.encode())
 
 
-def _write(
-    connection: Connection, destination: Destination, publication: MetadataPublished, gone: set[str], *, newest: bool
-) -> list[str]:
+def _steps(connection: Connection, destination: Destination, repository: str) -> list[_Step]:
+    backlog = _backlog(connection, destination, repository)
+    gone = {name for publication in backlog for name in publication.removed}
+    return [
+        _Step(
+            publication,
+            list(pool_files(connection, publication)),
+            _shown(publication, gone),
+            newest=publication is backlog[-1],
+        )
+        for publication in backlog
+    ]
+
+
+def _write(destination: Destination, step: _Step) -> list[str]:
+    publication = step.publication
     # 1. The pool. A crash leaves files that nothing leads to yet; the next run finds them identical.
-    for file in pool_files(connection, publication):
+    for file in step.files:
         destination.write_once(file.path, file.data)
-    shown = _shown(publication, gone)
     # 2. The views' links. A crash leaves links that no timestamp leads to yet.
-    for name, view in shown:
+    for name, view in step.shown:
         for file_name in _names(publication, view):
             destination.link(f"pool/{publication.repository}/{file_name}", f"{name}/{file_name}")
     # 3. The timestamps, one by one: each view is before or after, and whichever a client meets is complete. Those of
     #    an older publication were superseded, except a closed view's, which was its last.
     changed = []
-    for name, view in shown:
-        if not newest and name not in publication.closed:
+    for name, view in step.shown:
+        if not step.newest and name not in publication.closed:
             continue
         data = view.timestamp.encode()
         if destination.read(f"{name}/timestamp.json") != data:

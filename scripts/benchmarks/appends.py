@@ -134,7 +134,7 @@ def _measure(directory: Path, sizes: Sizes, name: str, *, transactions: int, cou
     return [
         Entry(
             name if (way, against) == ("session", "hand") else f"{name}_{way}_{against}",
-            seconds[way], seconds[against], "speed", BAR if against == "hand" else None, sizes.rounds, size,
+            seconds[way], seconds[against], "speed", BAR if against == "hand" else None, size,
             f"{said} against {'hand-written' if against == 'hand' else 'bare'} sqlite3, {count} a transaction",
         )
         for way, said in (("session", "a session"), ("recorder", "the recorder"))

@@ -82,7 +82,7 @@ def _entry(command: str, first: First, late: Late, rounds: int, size: dict[str, 
     timed = _COMMANDS[command]
     seconds = interleaved(rounds, {"late": timed(late), "first": timed(first)})
     note = f"`waves {command}` after {size['earlier_waves']} waves on the tag against the tag's first wave"
-    return Entry(f"wave_{command}", seconds["late"], seconds["first"], "time", BAR, rounds, size, note)
+    return Entry(f"wave_{command}", seconds["late"], seconds["first"], "time", BAR, size, note)
 
 
 def _init(tag: First | Late) -> Timed:

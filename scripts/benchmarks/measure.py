@@ -2,8 +2,10 @@
 
 Rules of this folder:
 
-* A figure is a ratio of two medians of one run. Both sides take turns, round by round and in changing order, so that
-  whatever else the machine does slows both alike. Seconds are printed to be looked at, never compared with a bar.
+* A figure is the median, over the rounds of one run, of the ratio within a round. Both sides take turns, in changing
+  order, so that whatever else the machine does slows both alike. It is not the ratio of the two medians: a disk that
+  goes from 1 ms a sync to 20 and back splits the seconds of each side in two heaps, and the medians may fall into
+  different ones. That ratio, the quartiles and the seconds are in the file too, and compared with no bar.
 * A first round is thrown away: it fills caches and compiles what Python compiles.
 * Both sides do the same work, and the benchmark checks that they did.
 """
@@ -16,8 +18,8 @@ import os
 import platform
 import sqlite3
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal, NamedTuple
@@ -44,7 +46,7 @@ class Sizes(NamedTuple):
     seed: str = "0"
 
 
-FULL = Sizes(rounds=21, starts=25, singles=20, bulk=1000, waves=1000, production=20, targets=1000)
+FULL = Sizes(rounds=41, starts=25, singles=20, bulk=1000, waves=1000, production=20, targets=1000)
 TINY = Sizes(rounds=1, starts=1, singles=2, bulk=5, waves=3, production=2, targets=5)
 
 
@@ -54,29 +56,32 @@ class Entry:
 
     Args:
         name: Of the benchmark.
-        ours: Median seconds of the program.
-        baseline: Median seconds of what it is compared with.
+        ours: Seconds of the program, round by round.
+        baseline: Seconds of what it is compared with, in the same rounds.
         ratio_of: "speed" is baseline / ours, and the bar is the least that is good enough; "time" is ours / baseline,
             and the bar is the most.
         bar: None for what is only reported.
-        rounds: How many were measured, after the one thrown away.
         sizes: Of what was measured.
         note: What exactly is compared.
     """
 
     name: str
-    ours: float
-    baseline: float
+    ours: Sequence[float]
+    baseline: Sequence[float]
     ratio_of: Literal["speed", "time"]
     bar: float | None
-    rounds: int
     sizes: Mapping[str, int]
     note: str
 
     @property
+    def ratios(self) -> list[float]:
+        """The ratio of each round, least first."""
+        return sorted(self._divided(ours, baseline) for ours, baseline in zip(self.ours, self.baseline, strict=True))
+
+    @property
     def ratio(self) -> float:
         """The figure."""
-        return self.baseline / self.ours if self.ratio_of == "speed" else self.ours / self.baseline
+        return median(self.ratios)
 
     @property
     def ok(self) -> bool:
@@ -87,14 +92,32 @@ class Entry:
 
     def as_json(self) -> dict[str, Any]:
         """The entry as it is written to the file."""
-        return asdict(self) | {"ratio": round(self.ratio, 3), "ok": self.ok}
+        ratios, ours, baseline = self.ratios, median(self.ours), median(self.baseline)
+        quarter = len(ratios) // 4
+        return {
+            "name": self.name,
+            "ours": ours,
+            "baseline": baseline,
+            "ratio": round(self.ratio, 3),
+            "ratio_of": self.ratio_of,
+            "bar": self.bar,
+            "ok": self.ok,
+            "quartiles": [round(ratios[quarter], 3), round(ratios[-1 - quarter], 3)],
+            "ratio_of_medians": round(self._divided(ours, baseline), 3),
+            "rounds": len(ratios),
+            "sizes": self.sizes,
+            "note": self.note,
+        }
+
+    def _divided(self, ours: float, baseline: float) -> float:
+        return baseline / ours if self.ratio_of == "speed" else ours / baseline
 
 
 Timed = Callable[[], float]
 
 
-def interleaved(rounds: int, sides: Mapping[str, Timed]) -> dict[str, float]:
-    """Median seconds of each side. Each side takes its own time, and leaves out what only prepares it."""
+def interleaved(rounds: int, sides: Mapping[str, Timed]) -> dict[str, list[float]]:
+    """The seconds of each side, round by round. Each side takes its own time, and leaves out what only prepares it."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     names = list(sides)
     for number in range(rounds + 1):
@@ -104,7 +127,7 @@ def interleaved(rounds: int, sides: Mapping[str, Timed]) -> dict[str, float]:
             if number:
                 seconds[name].append(taken)
         names.reverse()
-    return {name: median(taken) for name, taken in seconds.items()}
+    return seconds
 
 
 def machine(directory: Path) -> dict[str, Any]:
@@ -131,7 +154,7 @@ def as_table(entries: list[Entry]) -> str:
         sign = "≥" if entry.ratio_of == "speed" else "≤"
         bar = "" if entry.bar is None else f"{sign} {entry.bar:g}"
         ok = "" if entry.bar is None else "yes" if entry.ok else "**no**"
-        figures = f"{_milliseconds(entry.ours)} | {_milliseconds(entry.baseline)} | {entry.ratio:.2f}"
+        figures = f"{_milliseconds(median(entry.ours))} | {_milliseconds(median(entry.baseline))} | {entry.ratio:.2f}"
         lines.append(f"| {entry.name} | {figures} | {bar} | {ok} | {entry.note} |")
     return "\n".join(lines)
 

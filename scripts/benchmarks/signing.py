@@ -56,9 +56,9 @@ def measure(_: Path, sizes: Sizes) -> Sequence[Entry]:
     name, size = f"sign_{sizes.targets}", {"targets": sizes.targets, "file_bytes": len(files["ours"])}
     against = "against Metadata.sign() plus to_bytes(), the same bytes"
     return [
-        Entry(name, seconds["ours"], seconds["tuf"], "speed", BAR, sizes.rounds, size,
+        Entry(name, seconds["ours"], seconds["tuf"], "speed", BAR, size,
               f"signing a document from each target's kept bytes {against}"),
-        Entry(f"{name}_encoding", seconds["encoding"], seconds["tuf"], "speed", None, sizes.rounds, size,
+        Entry(f"{name}_encoding", seconds["encoding"], seconds["tuf"], "speed", None, size,
               f"the same when every target is checked and encoded again, {against}"),
     ]  # fmt: skip
 

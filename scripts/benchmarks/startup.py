@@ -59,9 +59,9 @@ def measure(directory: Path, sizes: Sizes) -> Sequence[Entry]:
     )
     size = {"waves": 3}
     return [
-        Entry("help", seconds["help"], seconds["typer"], "time", 1.5, sizes.starts, {},
+        Entry("help", seconds["help"], seconds["typer"], "time", 1.5, {},
               "`waveledger --help` against a process that imports typer"),
-        Entry("waves_list", seconds["list"], seconds["row"], "time", 1.3, sizes.starts, size,
+        Entry("waves_list", seconds["list"], seconds["row"], "time", 1.3, size,
               "`waveledger waves list` against a one-command Typer program that selects one row with SQLAlchemy"),
     ]  # fmt: skip
 
