@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from tuf.api.metadata import Root
 
 from ledger.application.facts import FleetFacts, Reach, ReleaseFacts, Trusted
+from ledger.codec import decode
 from ledger.domain import initiation, members, rollout, wave
 from ledger.domain.errors import Conflict
 from ledger.domain.events import (
@@ -33,6 +34,7 @@ from ledger.domain.events import (
 from ledger.domain.initiation import WaveFacts, WaveRequest
 from ledger.domain.values import Target, from_epoch
 from ledger.session import Ledger, Session, load
+from ledger.store import events
 from ledger.tuf import canonical, documents, roots, signing, versions
 from ledger.tuf.keys import OfflineSigner
 
@@ -65,18 +67,18 @@ def init(
     ledger: Ledger, facts: ReleaseFacts, request: WaveRequest, find_signer: FindSigner, *, dry_run: bool = False
 ) -> Prepared:
     """Prepare a wave and record it with its first offline signature. Delivers nothing, publishes nothing."""
-    bodies: dict[str | None, bytes] = {}  # read once: what an earlier wave signed is the same under the lock
     with ledger.reading() as connection:
         members.require_member(facts.members(connection), ledger.actor)
         trusted = facts.trusted(connection, "production")
         signer = _find(trusted, find_signer)
-        prepared = _prepare(connection, facts, request, trusted, ledger.now, bodies)
+        known = _wave_facts(connection, facts, request)
+        prepared = _prepare(connection, request, trusted, known, ledger.now)
     signatures = _sign_all(trusted, signer, prepared.to_sign)
     with ledger.writing(dry_run=dry_run) as session:
         members.require_member(facts.members(session.connection), session.actor)
-        trusted_now = facts.trusted(session.connection, "production")
-        again = _prepare(session.connection, facts, request, trusted_now, session.now, bodies)
-        if again != prepared:
+        now_known = _wave_facts(session.connection, facts, request, before=known)
+        initiation.decide_targets(request, now_known, from_epoch(session.now))  # refused by what is true now
+        if now_known != known or facts.trusted(session.connection, "production") != trusted:
             raise WaveOvertaken(tag=request.tag, wave=request.wave)
         session.append(f"tag:{request.tag}", [prepared.opened])
         signed = WaveSigned(request.wave, signer.keyid, signatures)
@@ -209,8 +211,10 @@ def own_body(connection: Connection, document: Document) -> bytes:
         return documents.split_targets(document.signed.encode()).body
     if document.content is None:
         return documents.EMPTY_BODY
-    content = fold_wave(connection, document.content).init.documents[0]
-    return own_body(connection, content)
+    first = next(events.read(connection, stream=f"wave:{document.content}", limit=1))
+    content = decode(first.topic, first.payload)
+    assert isinstance(content, WaveInitialized)  # a wave's stream begins with it
+    return own_body(connection, content.documents[0])
 
 
 def signed_bytes(document: Document, body: bytes) -> bytes:
@@ -235,22 +239,23 @@ def _fold(events: Sequence[Event], name: str) -> wave.Wave:
     return state
 
 
-def _prepare(
-    connection: Connection,
-    facts: ReleaseFacts,
-    request: WaveRequest,
-    trusted: Trusted,
-    now: int,
-    bodies: dict[str | None, bytes],
-) -> Prepared:
+def _wave_facts(
+    connection: Connection, facts: ReleaseFacts, request: WaveRequest, before: WaveFacts | None = None
+) -> WaveFacts:
+    """What is true now. A tag's production targets are those of `before` while its state is: documents never change."""
     tag = facts.tag(connection, request.tag)
-    known = WaveFacts(
+    same = before is not None and before.tag == tag
+    return WaveFacts(
         ci_targets=facts.ci_targets(connection, request.number),
         tag=tag,
-        name_used=bool(load(connection, f"wave:{request.wave}")),
-        production=facts.production(connection, request.tag),
+        name_used=events.stream_version(connection, f"wave:{request.wave}") > 0,
+        production=before.production if before and same else facts.production(connection, request.tag),
     )
+
+
+def _prepare(connection: Connection, request: WaveRequest, trusted: Trusted, known: WaveFacts, now: int) -> Prepared:
     targets = initiation.decide_targets(request, known, from_epoch(now))
+    tag = known.tag
     lane = tag.lane + 1
     body = canonical.targets_body({n: canonical.encode_unchecked(t.body) for n, t in targets.all.items()})
     version = versions.version_of(lane)
@@ -278,9 +283,7 @@ def _prepare(
         (own, recovery),
     )
     opened = WaveOpened(request.tag, request.wave, request.number, lane, lane + 1)
-    if recovery.content not in bodies:
-        bodies[recovery.content] = own_body(connection, recovery)
-    to_sign = (own_bytes, signed_bytes(recovery, bodies[recovery.content]))
+    to_sign = (own_bytes, signed_bytes(recovery, own_body(connection, recovery)))
     return Prepared(initialized, opened, to_sign, targets.new)
 
 

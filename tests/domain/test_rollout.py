@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
-from ledger.domain import rollout
 from ledger.domain.rollout import (
     EmptySelection,
     Limit,

@@ -23,7 +23,6 @@ REPOSITORY = Path(__file__).parents[2]
 DATA = REPOSITORY / "tests" / "data" / "acme"
 PROGRAM = [sys.executable, "-c", "from cli.main import main; main()"]
 KEYS = ["-k", "keys/targets.only.key.tgz"]
-LONGEST_SECONDS = 1.2  # longer than most commands take
 
 
 class Shell:
@@ -32,6 +31,7 @@ class Shell:
     def __init__(self, directory: Path, seed: int) -> None:
         self.directory = directory
         self.random = random.Random(seed)
+        self.usual = 1.0  # seconds that a command took here lately: kills come within that
         keep = {name: value for name, value in os.environ.items() if not name.startswith("WAVELEDGER_")}
         self.environment = {
             **keep, "PYTHONPATH": str(REPOSITORY), "WAVELEDGER_ACTOR": "alice", "WAVELEDGER_PUBLISH": "tree",
@@ -47,15 +47,17 @@ class Shell:
         )
 
     def run(self, *arguments: str) -> int:
+        begun = time.monotonic()
         process = self.start(*arguments)
         _, problem = process.communicate(timeout=60)
+        self.usual = time.monotonic() - begun
         assert process.returncode in {0, 3, 4, 7}, problem.decode()
         return process.returncode
 
     def kill(self, *arguments: str) -> bool:
         """Whether the command was killed before it ended."""
         process = self.start(*arguments)
-        time.sleep(self.random.uniform(0.15, LONGEST_SECONDS))
+        time.sleep(self.usual * self.random.uniform(0.2, 1.1))
         process.kill()
         process.communicate(timeout=60)
         return process.returncode == -signal.SIGKILL
@@ -115,21 +117,22 @@ def rounds(directory: Path, seed: int, count: int) -> None:
 
 def test_a_killed_command_is_before_or_after(tmp_path: Path) -> None:
     """Wherever a command is killed, the ledger has all of it or nothing, and what was begun can be finished."""
-    rounds(tmp_path, 7, 8)
+    rounds(tmp_path, 7, 5)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_many_killed_commands(tmp_path: Path, seed: int) -> None:
     """The same, many times."""
-    rounds(tmp_path, 100 + seed, 40)
+    rounds(tmp_path, 100 + seed, 20)
 
 
 def test_a_killed_init_can_be_run_again(tmp_path: Path) -> None:
     """An init that was killed anywhere leaves nothing in the way of the next one, which makes ledger and keys."""
     shell = Shell(tmp_path, 11)
+    assert shell.run("init", "--factory", "practice") == 0
     killed = 0
-    for turn in range(6):
+    for turn in range(4):
         shell.directory = tmp_path / str(turn)
         shell.directory.mkdir()
         killed += shell.kill("init", "--factory", "acme", "--offline-key", "rsa4096" if turn % 2 else "ed25519")

@@ -39,7 +39,7 @@ def play(template: Factory, history: list[Step]) -> None:
 
 
 @pytest.mark.property
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(history=steps)
 def test_a_history_offers_and_counts_what_the_model_says(template: Factory, history: list[Step]) -> None:
     """Views, targets, refusals and counts are the model's after every step; a rebuild gives the same rows."""
@@ -48,7 +48,7 @@ def test_a_history_offers_and_counts_what_the_model_says(template: Factory, hist
 
 @pytest.mark.slow
 @pytest.mark.property
-@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
 @given(history=steps)
 def test_many_histories(template: Factory, history: list[Step]) -> None:
     """The same for as many histories as DESIGN §6 speaks of."""
