@@ -6,11 +6,12 @@ import os
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from cli.main import Main
+from cli.main import VERSION, Main
 from ledger.domain.errors import EXIT_CODES
 
 ROOT = Path(__file__).parent.parent
@@ -47,6 +48,11 @@ def test_the_demo_ends_with_a_device_that_has_its_target(tmp_path: Path) -> None
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "fetched gateway-arm64-os-7" in done.stdout
     assert (tmp_path / "demo" / "device" / "gw-02" / "targets" / "gateway-arm64-os-7").is_file()
+
+
+def test_the_version_is_said_alike() -> None:
+    """--version says what was installed; asking the package's metadata at start-up would be slow."""
+    assert version("waveledger") == VERSION
 
 
 @pytest.mark.parametrize(("code", "meaning"), EXIT_CODES.items())

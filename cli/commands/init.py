@@ -11,6 +11,7 @@ import typer
 from cli.context import settings_of
 from cli.options import DryRun, single
 from cli.output import FormatOption, Output, say, show
+from cli.settings import DEFAULT_ONLINE_KEYS
 
 app = single()
 
@@ -68,4 +69,6 @@ def init(
         f"online keys, for the machine that publishes: {created.files[-1]}",
     ]
     show(Output(document, lines=lines), format)
+    if settings.online_keys == DEFAULT_ONLINE_KEYS and created.files[-1] != Path(DEFAULT_ONLINE_KEYS):
+        say(f"to publish with these keys: export WAVELEDGER_ONLINE_KEYS={created.files[-1]}")
     say("next: waveledger targets import FILE, waveledger devices import FILE.csv")
