@@ -293,3 +293,22 @@ def test_two_publishers_at_once(running: Factory, tree: Directory, tmp_path: Pat
     fresh = Directory(tmp_path / "fresh")
     running.publish(fresh, keys=False)
     assert files(fresh.root) == files(tree.root)
+
+
+def test_a_closed_view_may_expire(running: Factory, tree: Directory) -> None:
+    """It is not found fault with in its last day; a live view that nobody refreshed is."""
+    running.complete("w2")
+    running.publish(tree)
+    running.wait(4 * DAY)
+    running.publish(tree, refresh=True)
+    running.wait(3 * DAY + HOUR)
+
+    now = from_epoch(running.ledger.now)
+    views = verify.find_views(tree.root)
+    _, findings = verify.check_views(tree, views, now=now)
+    assert "wave/w2" in views
+    assert findings == []
+
+    running.wait(4 * DAY)
+    _, findings = verify.check_views(tree, views, now=from_epoch(running.ledger.now))
+    assert {finding.view for finding in findings} == {"ci/main", "production/release"}
