@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 import typer
 from sqlalchemy import Connection
@@ -13,6 +14,7 @@ from sqlalchemy import Connection
 from cli import output
 from cli.errors import UnsupportedDestination
 from cli.settings import Settings
+from ledger.domain.errors import LedgerError
 from ledger.domain.values import check_actor
 from ledger.store import engine as store
 from ledger.store import migrate
@@ -55,9 +57,12 @@ def destination(where: str) -> Directory:
     """The place to publish to: a directory, or a file: URL. Raises: UnsupportedDestination."""
     from projections.tuf.destination import Directory
 
-    if "://" in where and not where.startswith("file://"):
+    if "://" not in where:
+        return Directory(Path(where))
+    url = urlsplit(where)
+    if url.scheme != "file" or url.netloc not in ("", "localhost"):
         raise UnsupportedDestination(where=where)
-    return Directory(Path(where.removeprefix("file://")))
+    return Directory(Path(unquote(url.path)))
 
 
 def publish_now(ctx: typer.Context, ledger: Ledger) -> bool:
@@ -68,10 +73,16 @@ def publish_now(ctx: typer.Context, ledger: Ledger) -> bool:
     settings = settings_of(ctx)
     keys = find_online(settings.online_keys)
     if keys is None or settings.publish is None:
-        lacking = "no online keys" if keys is None else "no destination (WAVELEDGER_PUBLISH)"
+        lacking = f"no online keys at {settings.online_keys}" if keys is None else "no destination (WAVELEDGER_PUBLISH)"
         output.say(f"recorded, not yet published: {lacking} configured; waveledger tuf publish DIR does it")
         return False
-    emitted = emitter.emit(ledger, keys, destination(settings.publish))
+    try:
+        emitted = emitter.emit(ledger, keys, destination(settings.publish))
+    except LedgerError as problem:
+        # What was asked for is recorded and can't be taken back by failing now; whoever publishes next finishes it.
+        output.say(f"recorded, not yet published: {problem}")
+        output.say(f"hint: {problem.render_hint()}; then waveledger tuf publish")
+        return False
     if emitted.views:
         output.say(f"published to {settings.publish}: {', '.join(emitted.views)}")
     return True

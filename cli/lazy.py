@@ -61,7 +61,11 @@ class LazyGroup(TyperGroup):
             _report(str(error), error.render_hint(), verbose=_verbose(ctx))
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
-            _report("interrupted", "nothing was half-written; run the command again", verbose=0)
+            _report(
+                "interrupted",
+                "nothing was half-written: audit log shows whether it was recorded, tuf publish publishes what was",
+                verbose=0,
+            )
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             # The reader of stdout left (head, less): not an error of ours. Keep Python from complaining at exit.

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import orjson
+
 from cli.settings import Settings
+from ledger.domain.errors import LedgerError
 from ledger.domain.values import check_actor, check_name, from_epoch
 from ledger.store import engine as store
-from ledger.store import migrate
+from ledger.store import events, migrate
 from ledger.store.errors import BadStoreUrl, StoreExists
 
 if TYPE_CHECKING:
@@ -47,10 +50,23 @@ def create(settings: Settings, factory: str, directory: Path, keys: FactoryKeys,
 
     check(settings, factory)
     engine = store.open_engine(settings.store, must_exist=False)
-    with keyfiles.written(directory, keys) as files:
+    place = str(Path(str(engine.url.database)).absolute())
+    with keyfiles.written(directory, keys, place, owns_ledger) as files:
         with store.writing(engine) as connection:
             migrate.create(connection, *all_tables())
             runner.install(connection)
             session = Session(connection, settings.actor, settings.now, [runner.Projector()])
             initialize(session, factory, keys, threshold, from_epoch(settings.now) + LIFETIME)
         return Created(files)
+
+
+def owns_ledger(place: str, ledger_key: str) -> bool:
+    """Whether the store at a path holds the ledger of that public key; yes where that can't be found out."""
+    if not Path(place).exists():
+        return False
+    try:
+        with store.reading(store.open_engine(f"sqlite:///{place}")) as connection:
+            first = events.get(connection, 1) if migrate.has_ledger(connection) else None
+    except LedgerError:
+        return True
+    return first is not None and orjson.loads(first.payload).get("ledger_key") == ledger_key

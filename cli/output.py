@@ -134,7 +134,7 @@ def _csv(table: Table) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([column.replace(" ", "_").lower() for column in table.columns])
-    writer.writerows([["" if value is None else value for value in row] for row in table.rows])
+    writer.writerows([["" if value is None else _clean(str(value)) for value in row] for row in table.rows])
     return text.getvalue()
 
 

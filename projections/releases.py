@@ -154,14 +154,16 @@ class Releases(Fold):
     def _wave_rolled_out(self, connection: Connection, row: Row, data: Data) -> None:
         self.run(
             connection,
-            'INSERT INTO {release_rollout} (wave, rollout, at, "by", grp, full_group, devices, skipped, digest, plan, '
-            "position) VALUES (:wave, :rollout, :at, :by, :grp, :full_group, :devices, :skipped, :digest, :plan, "
+            'INSERT INTO {release_rollout} (wave, rollout, at, "by", grp, full_group, listed, devices, skipped, '
+            "digest, plan, position) "
+            "VALUES (:wave, :rollout, :at, :by, :grp, :full_group, :listed, :devices, :skipped, :digest, :plan, "
             ":position)",
             {
                 **{f: data[f] for f in ("wave", "rollout", "full_group", "devices", "skipped", "digest", "plan")},
                 "at": row.recorded_at,
                 "by": row.actor,
                 "grp": data["selector"]["group"],
+                "listed": data["selector"]["uuids"] is not None,
                 "position": row.position,
             },
         )

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Engine, MetaData, create_engine, inspect, tex
 from sqlalchemy.pool import StaticPool
 
 from ledger.codec import require_known
+from ledger.domain.errors import Conflict
 from ledger.store import bulk, engine, events
 from ledger.store.events import Row
 from projections.fleet import Fleet
@@ -48,6 +49,14 @@ class Difference(NamedTuple):
     table: str
     problem: str
     row: dict[str, Any]
+
+
+class RebuildOvertaken(Conflict):
+    """Another rebuild of the same projection began meanwhile, and took the new tables over."""
+
+    message = "another rebuild of the projection {name} began meanwhile; this one stopped"
+    hint = "wait for the other one; the live tables were not touched by this one"
+    name: str
 
 
 def folds(suffix: str = "") -> list[Fold]:
@@ -95,10 +104,12 @@ def rebuild(engine_: Engine, name: str, progress: Progress | None = None) -> int
         generation = _generation(connection, name) + 1
         _drop(connection, fold.tables(generation))
         fold.tables(generation).create_all(connection)
+        token = _begin(connection, fold)
     position = 0
     with _no_garbage_collection():
         while True:
             with engine.writing(engine_) as connection:
+                _require_token(connection, fold, token)
                 head = events.head(connection).size
                 until = min(head, position + CHUNK)
                 _fold_until(fold, connection, position, until)
@@ -108,7 +119,9 @@ def rebuild(engine_: Engine, name: str, progress: Progress | None = None) -> int
                 if position == head:
                     _swap(connection, fold, generation)
                     _checkpoint(connection, name, position, generation)
-                    return position
+                    _forget(connection, fold)
+            if position == head:
+                return position
 
 
 def verify(engine_: Engine, name: str, *, most: int = 100) -> list[Difference]:
@@ -166,6 +179,23 @@ def _generation(connection: Connection, name: str) -> int:
 def _checkpoint(connection: Connection, name: str, position: int, generation: int) -> None:
     connection.execute(text("DELETE FROM projection WHERE name = :name"), {"name": name})
     bulk.insert(connection, "projection", ("name", "position", "generation"), [(name, position, generation)])
+
+
+def _begin(connection: Connection, fold: Fold) -> int:
+    """Leave a mark that this rebuild has the new tables; a later one takes them over with a mark of its own."""
+    token = _generation(connection, fold.name + NEW) + 1
+    _checkpoint(connection, fold.name + NEW, 0, token)
+    return token
+
+
+def _require_token(connection: Connection, fold: Fold, token: int) -> None:
+    if _generation(connection, fold.name + NEW) != token:
+        raise RebuildOvertaken(name=fold.name)
+
+
+def _forget(connection: Connection, fold: Fold) -> None:
+    # The row stays with the next number, so that an older rebuild that wakes up does not find its own.
+    _checkpoint(connection, fold.name + NEW, 0, _generation(connection, fold.name + NEW) + 1)
 
 
 def _swap(connection: Connection, fold: Fold, generation: int) -> None:

@@ -36,11 +36,13 @@ def group_members(connection: Connection, reach: Reach) -> tuple[int, int]:
     return counts.get(False, 0), counts.get(True, 0)
 
 
-def group_now(connection: Connection, tag: str, group: str) -> tuple[str, ...]:
-    """The uuids of the production devices on a tag that are in a group now."""
-    reach = Reach("", tag, 0, group, None)
-    statement = text(f"SELECT d.uuid FROM fleet_device d WHERE {_matching(reach)} ORDER BY d.dev")
-    return tuple(connection.execute(statement, _params(connection, reach)).scalars())
+def group_now(connection: Connection, reach: Reach, *, candidates: bool) -> tuple[str, ...]:
+    """The uuids of a group's production devices on the tag; of the candidates among them only, for a plan."""
+    where = _matching(reach) + (f" AND d.number < :number AND NOT {_IN_WAVE}" if candidates else "")
+    params = {**_params(connection, reach), "number": reach.number}
+    return tuple(
+        connection.execute(text(f"SELECT d.uuid FROM fleet_device d WHERE {where} ORDER BY d.dev"), params).scalars()
+    )
 
 
 def not_eligible(connection: Connection, reach: Reach) -> list[str]:

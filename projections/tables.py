@@ -22,7 +22,7 @@ _TableMaker = Callable[..., None]
 
 
 def shared_tables() -> MetaData:
-    """What is not rebuilt: the checkpoint of each projection, and telemetry (times in seconds since 1970)."""
+    """What is not rebuilt: checkpoints, what reached a destination, and telemetry (times in seconds since 1970)."""
     metadata = MetaData(info={"component": "projections", "version": 1})
     Table(
         "projection",
@@ -30,6 +30,12 @@ def shared_tables() -> MetaData:
         Column("name", Text, primary_key=True),
         Column("position", Integer, nullable=False),
         Column("generation", Integer, nullable=False),
+    )
+    Table(
+        "written",
+        metadata,
+        Column("repository", Text, primary_key=True),
+        Column("version", Integer, nullable=False),  # of the timestamps that reached a destination
     )
     Table(
         "sighting",
@@ -63,7 +69,7 @@ def release_tables(suffix: str = "", generation: int = 0) -> MetaData:
         unique=[("tag", "status = 'active'")],
     )
     table("signature", "wave* place#* keyid")
-    table("rollout", "wave* rollout#* at# by grp? full_group! devices# skipped# digest plan? position#")
+    table("rollout", "wave* rollout#* at# by grp? full_group! listed! devices# skipped# digest plan? position#")
     table(
         "view",
         "view* repository rank# version#? expires#? wave? document? content? content_position#?",

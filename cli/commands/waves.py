@@ -168,7 +168,7 @@ def rollout(
     came = waves.roll_out(ledger, Facts(), Facts(), request, dry_run=dry_run)
     listed = came.uuids
     if request.full_group and (print_uuids or print_names or out):
-        listed = _group_now(ctx, came.tag, str(request.group))
+        listed = _group_now(ctx, came, dry_run=dry_run)
     _show_rollout(ctx, came, listed, format, uuids=print_uuids, names=print_names, dry_run=dry_run)
     if request.full_group and not came.event.devices:
         warn(f"group {request.group} has no device now that this reaches; whoever joins it gets the wave")
@@ -308,11 +308,14 @@ def _names(ctx: typer.Context, uuids: tuple[str, ...]) -> list[str]:
     return [found[uuid].name for uuid in uuids]
 
 
-def _group_now(ctx: typer.Context, tag: str, group: str) -> tuple[str, ...]:
+def _group_now(ctx: typer.Context, came: Any, *, dry_run: bool) -> tuple[str, ...]:
+    """The group as it is; in a dry run whom the wave would be news to, which is what a plan may name."""
+    from ledger.application.facts import Reach
     from projections import select
 
+    reach = Reach(came.event.wave, came.tag, came.number, came.event.selector.group, None)
     with reading(ctx) as connection:
-        return select.group_now(connection, tag, group)
+        return select.group_now(connection, reach, candidates=dry_run)
 
 
 waves_read.register(app)

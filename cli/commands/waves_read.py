@@ -106,7 +106,7 @@ def _details_document(found: query.WaveDetails) -> dict[str, Any]:
                 "by": r.by,
                 "group": r.group,
                 "full_group": r.full_group,
-                "factory_wide": r.group is None,
+                "factory_wide": r.group is None and not r.listed,
                 "devices": r.devices,
                 "plan": r.plan,
             }
@@ -132,7 +132,14 @@ def _details_tables(found: query.WaveDetails) -> list[Table]:
         ("signed with keys", ", ".join(found.keyids)),
     ]
     rows = [
-        (when(r.at), r.by, r.group or "(all of the tag)", r.devices, yes(r.full_group), r.plan and r.plan[:12])
+        (
+            when(r.at),
+            r.by,
+            r.group or ("(listed devices)" if r.listed else "(all of the tag)"),
+            r.devices,
+            yes(r.full_group),
+            r.plan and r.plan[:12],
+        )
         for r in found.rollouts
     ]
     columns = ["at", "by", "group", "devices", "future members", "plan"]

@@ -77,7 +77,7 @@ def init(
     with ledger.writing(dry_run=dry_run) as session:
         members.require_member(facts.members(session.connection), session.actor)
         now_known = _wave_facts(session.connection, facts, request, before=known)
-        initiation.decide_targets(request, now_known, from_epoch(session.now))  # refused by what is true now
+        initiation.decide_targets(request, now_known, from_epoch(ledger.now))  # refused by what is true now
         if now_known != known or facts.trusted(session.connection, "production") != trusted:
             raise WaveOvertaken(tag=request.tag, wave=request.wave)
         session.append(f"tag:{request.tag}", [prepared.opened])
@@ -144,7 +144,7 @@ def roll_out(
     rollout.require_selection(request.wave, group=request.group, limit=request.limit, uuids=listed)
     with ledger.writing(dry_run=dry_run) as session:
         members.require_member(releases.members(session.connection), session.actor)
-        active = _deliverable(session, request.wave)
+        active = _deliverable(session, request.wave, ledger.now)
         reach = Reach(request.wave, active.init.tag, active.init.number, request.group, listed)
         if request.group is not None and not fleet.group_exists(session.connection, request.group):
             raise rollout.UnknownGroup(group=request.group)
@@ -173,7 +173,7 @@ def complete(ledger: Ledger, facts: ReleaseFacts, name: str, *, dry_run: bool = 
     """Make the wave's targets the production targets of its tag, for all its devices, for good."""
     with ledger.writing(dry_run=dry_run) as session:
         members.require_member(facts.members(session.connection), session.actor)
-        active = _deliverable(session, name)
+        active = _deliverable(session, name, ledger.now)
         production = facts.production_numbers(session.connection, active.init.tag)
         pruned = tuple(sorted(name for name, number in production.items() if number in active.init.prune))
         completed, tag_events = wave.complete(active, pruned)
@@ -224,9 +224,9 @@ def signed_bytes(document: Document, body: bytes) -> bytes:
     return documents.targets_signed(document.version, document.expires, body)
 
 
-def _deliverable(session: Session, name: str) -> wave.ActiveWave:
+def _deliverable(session: Session, name: str, now: int) -> wave.ActiveWave:
     active = wave.require_ready(load_wave(session, name))
-    wave.require_unexpired(active, from_epoch(session.now))
+    wave.require_unexpired(active, from_epoch(now))
     return active
 
 

@@ -46,7 +46,7 @@ _PROBLEMS = {
         "check the permissions of the file and its directory, and how the disk is mounted",
     ),
     sqlite3.SQLITE_IOERR: ("the disk failed to read or write", "check the disk; the system's log may say more"),
-    sqlite3.SQLITE_CORRUPT: ("the database is damaged", "restore it from a copy (`waveledger store copy` makes them)"),
+    sqlite3.SQLITE_CORRUPT: ("the database is damaged", "restore it from a backup"),
     sqlite3.SQLITE_FULL: ("the disk is full", "free some space and run the command again; nothing was changed"),
     sqlite3.SQLITE_CANTOPEN: ("the file could not be opened", "check that its directory exists and is accessible"),
     sqlite3.SQLITE_AUTH: ("access was denied", "check the permissions of the file and its directory"),

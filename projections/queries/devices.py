@@ -135,7 +135,9 @@ def content(connection: Connection, view: str) -> ViewContent | None:
     found = connection.execute(
         text(
             "SELECT v.version, v.content_position, p.targets_version, p.content_position FROM release_view v "
-            "LEFT JOIN release_published p ON p.view = v.view AND NOT p.closed WHERE v.view = :view"
+            "LEFT JOIN written w ON w.repository = v.repository "
+            "LEFT JOIN release_published p ON p.view = v.view AND NOT p.closed AND p.version <= w.version "
+            "WHERE v.view = :view"
         ),
         {"view": view},
     ).first()

@@ -73,7 +73,10 @@ def tags(connection: Connection, *, online_since: int) -> list[TagRow]:
     rows = {(row.tag, row.kind): row for row in _offers(connection)}
     for tag, production, group, number, inside, online, count in _counts(connection, online_since):
         kind = "wave" if inside else "production" if production else "ci"
-        row = rows.setdefault((tag, kind), TagRow(tag, kind, None, 0, frozenset(), Part("")))
+        if (tag, kind) not in rows:
+            known = known_numbers(connection, tag) if production else frozenset()
+            rows[tag, kind] = TagRow(tag, kind, None, 0, known, Part(""))
+        row = rows[tag, kind]
         orphan = number > 0 and number not in row.known
         for part in (row.all, row.groups.setdefault(group or "", Part(group or ""))):
             part.add(count, number, latest=row.latest, orphan=orphan, online=bool(online))
@@ -158,7 +161,8 @@ def unpublished(connection: Connection) -> list[str]:
     return list(
         connection.execute(
             text(
-                "SELECT v.view FROM release_view v LEFT JOIN release_published p ON p.view = v.view AND NOT p.closed "
+                "SELECT v.view FROM release_view v LEFT JOIN written w ON w.repository = v.repository "
+                "LEFT JOIN release_published p ON p.view = v.view AND NOT p.closed AND p.version <= w.version "
                 "WHERE p.view IS NULL OR p.targets_version <> v.version OR p.content_position <> v.content_position "
                 "ORDER BY v.view"
             )

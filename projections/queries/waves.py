@@ -45,6 +45,7 @@ class RolloutRow(NamedTuple):
     by: str
     group: str | None
     full_group: bool
+    listed: bool
     devices: int
     plan: str | None
 
@@ -126,7 +127,8 @@ def details(connection: Connection, wave: WaveRow) -> WaveDetails:
     keyids = connection.execute(text("SELECT keyid FROM release_signature WHERE wave = :wave ORDER BY place"), key)
     rollouts = connection.execute(
         text(
-            'SELECT at, "by", grp, full_group, devices, plan FROM release_rollout WHERE wave = :wave ORDER BY rollout'
+            'SELECT at, "by", grp, full_group, listed, devices, plan FROM release_rollout '
+            "WHERE wave = :wave ORDER BY rollout"
         ),
         key,
     )
@@ -136,7 +138,7 @@ def details(connection: Connection, wave: WaveRow) -> WaveDetails:
         expires,
         threshold,
         list(keyids.scalars()),
-        [RolloutRow(at, by, grp, bool(full), n, plan) for at, by, grp, full, n, plan in rollouts],
+        [RolloutRow(at, by, grp, bool(full), bool(li), n, plan) for at, by, grp, full, li, n, plan in rollouts],
         reason,
     )
 
@@ -175,7 +177,8 @@ def count(connection: Connection, wave: WaveRow, *, online_since: int) -> WaveCo
             if counted and wave.status != "canceled":
                 scheduled += devices
                 group.scheduled += devices
-    others = sorted((g for g in groups.values() if g not in rollout_groups), key=lambda g: (g.name == "", g.name))
+    named = {group.name for group in rollout_groups}
+    others = sorted((g for g in groups.values() if g.name not in named), key=lambda g: (g.name == "", g.name))
     total = sum(group.total for group in groups.values())
     return WaveCount(
         wave, total, updated, scheduled, below - scheduled, rollout_groups, others, known_numbers(connection, wave.tag)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -26,8 +27,8 @@ class DestinationHasOtherBytes(StorageFailure):
 
     message = "{path} is already published with other bytes than the ledger's"
     hint = (
-        "clients may have seen it, so it is not overwritten. Publish to an empty directory, or restore the ledger that "
-        "belongs to this one"
+        "clients may have seen it, so it is not overwritten. Restore the newest ledger, the one that published it; "
+        "another directory would send clients back"
     )
     path: str
 
@@ -36,7 +37,7 @@ class DestinationAhead(StorageFailure):
     """The destination shows a newer version than the ledger knows of."""
 
     message = "{path} is at version {found}, and the ledger knows of {known}: an older ledger was restored?"
-    hint = "restore the ledger that published it (audit log shows the newest), or publish to another destination"
+    hint = "restore the newest ledger, the one that published it; another destination would send clients back"
     path: str
     found: int
     known: int
@@ -49,6 +50,18 @@ class DestinationUnusable(StorageFailure):
     hint = "check the directory, its permissions and the space on its disk; nothing that was published is lost"
     path: str
     problem: str
+
+
+class DestinationPathRefused(StorageFailure):
+    """A path that no view or file of a repository has: somebody wrote to the ledger by hand."""
+
+    message = "{path!r} is not a path of a published repository; nothing was written there"
+    hint = "the ledger was changed by hand: run 'waveledger audit log' and restore from a backup"
+    path: str
+
+
+_WORD = "[A-Za-z0-9][A-Za-z0-9._-]*"
+_PATH = re.compile(rf"{_WORD}(/{_WORD})+", re.ASCII)
 
 
 class Destination(Protocol):
@@ -100,7 +113,7 @@ class Directory:
     def read(self, path: str) -> bytes | None:
         """The bytes of a file, None when there is none."""
         try:
-            return (self.root / path).read_bytes()
+            return (self._at(path)).read_bytes()
         except FileNotFoundError:
             return None
         except OSError as problem:
@@ -108,7 +121,7 @@ class Directory:
 
     def exists(self, path: str) -> bool:
         """Whether there is such a file."""
-        return (self.root / path).is_file()
+        return (self._at(path)).is_file()
 
     def write_once(self, path: str, data: bytes) -> None:
         """Write a versioned file. Raises: DestinationHasOtherBytes."""
@@ -116,18 +129,18 @@ class Directory:
         if present is None:
             self.replace(path, data)
         elif present != data:
-            raise DestinationHasOtherBytes(path=str(self.root / path))
+            raise DestinationHasOtherBytes(path=str(self._at(path)))
 
     def link(self, source: str, path: str) -> None:
         """Make a file of the pool appear in a view. Raises: DestinationHasOtherBytes."""
         if self.exists(path):
-            if not (self.root / source).samefile(self.root / path) and self.read(source) != self.read(path):
-                raise DestinationHasOtherBytes(path=str(self.root / path))
+            if not (self._at(source)).samefile(self._at(path)) and self.read(source) != self.read(path):
+                raise DestinationHasOtherBytes(path=str(self._at(path)))
             return
-        target = self.root / path
+        target = self._at(path)
         try:
             _make_directory(target.parent)
-            os.link(self.root / source, target)
+            os.link(self._at(source), target)
             _sync_directory(target.parent)
         except FileExistsError:
             return  # another publisher made the same link
@@ -138,7 +151,7 @@ class Directory:
 
     def replace(self, path: str, data: bytes) -> None:
         """Write a file that changes (a timestamp), at once."""
-        target = self.root / path
+        target = self._at(path)
         # Always the same name: what a kill left behind is overwritten when this file is written again (see `locked`).
         temporary = target.with_name(f".{target.name}.tmp")
         try:
@@ -155,7 +168,7 @@ class Directory:
 
     def remove(self, path: str) -> None:
         """Delete a view and all in it: its timestamp first, so that no client finds half of a view."""
-        target = self.root / path
+        target = self._at(path)
         if not target.is_dir():
             return
         try:
@@ -164,6 +177,12 @@ class Directory:
             _sync_directory(target.parent)
         except OSError as problem:
             raise self._unusable(problem) from None
+
+    def _at(self, path: str) -> Path:
+        """A path below the root, of words that our names are made of: what an event says is not trusted with more."""
+        if not _PATH.fullmatch(path) or len(path.split("/")) > 5:
+            raise DestinationPathRefused(path=path[:200])
+        return self.root / path
 
     def _unusable(self, problem: OSError) -> DestinationUnusable:
         return DestinationUnusable(path=str(self.root), problem=problem.strerror or str(problem))

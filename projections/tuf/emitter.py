@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ledger.domain.errors import TufFailure
+from ledger.domain.errors import LedgerError, TufFailure
 from ledger.domain.values import from_epoch
 from ledger.session import Ledger
 from ledger.tuf.online import OnlineKeys
@@ -45,18 +45,28 @@ def emit(
 
     Raises: OnlineKeyMissing, DestinationAhead, DestinationHasOtherBytes, DestinationUnusable, PublicationRejected.
     """
-    signed = (
-        publish.publish(ledger, keys, refresh=refresh, force=force, dry_run=dry_run, progress=progress) if keys else []
-    )
-    if dry_run:
-        return Emitted(signed, [])
-    # The ledger is read inside the lock: who waited for another publisher must not write what that one superseded.
-    with destination.locked():
-        changed = tree.write(ledger, destination)
+    tree.refuse_if_ahead(ledger, destination)
+    signed = publish.Signed([], [])
+    if keys:
+        signed = publish.publish(ledger, keys, refresh=refresh, force=force, dry_run=dry_run, progress=progress)
+    problems = list(signed.problems)
+    changed: list[str] = []
+    if not dry_run:
+        # The ledger is read inside the lock: who waited for another publisher must not write what that superseded.
+        with destination.locked():
+            written = tree.write(ledger, destination)
+            changed = written.changed
+            problems += written.problems + _rejected(ledger, destination, changed)
+            state.remember_written(ledger.engine, written.versions)
+    if problems:
+        raise problems[0]
+    return Emitted(signed.repositories, changed)
+
+
+def _rejected(ledger: Ledger, destination: Destination, views: list[str]) -> list[LedgerError]:
+    """What a client says of the views that were just written."""
     with ledger.reading() as connection:
         expired = state.expired_closed_views(connection, ledger.now)  # they wait for their removal, as they should
-    looked_at = [view for view in changed if view not in expired]
+    looked_at = [view for view in views if view not in expired]
     _, findings = verify.check_views(destination, looked_at, now=from_epoch(ledger.now))
-    for finding in findings:
-        raise PublicationRejected(view=finding.view, problem=f"{finding.kind}: {finding.message}")
-    return Emitted(signed, changed)
+    return [PublicationRejected(view=found.view, problem=f"{found.kind}: {found.message}") for found in findings]

@@ -21,6 +21,7 @@ from tuf.api.metadata import Root
 
 from ledger.application.waves import fold_wave, own_body, signed_bytes
 from ledger.codec import decode
+from ledger.domain.errors import LedgerError
 from ledger.domain.events import DocumentPublished, FactoryInitialized, MetadataPublished, ViewPublished
 from ledger.domain.values import from_epoch
 from ledger.session import Ledger
@@ -38,6 +39,13 @@ class Signatures(NamedTuple):
 
     signed: bytes
     offline: tuple[tuple[str, str], ...]
+
+
+class Signed(NamedTuple):
+    """The repositories that got a publication, and what went wrong with others."""
+
+    repositories: list[str]
+    problems: list[LedgerError]
 
 
 class _Draft(NamedTuple):
@@ -61,7 +69,7 @@ def publish(
     force: bool = False,
     dry_run: bool = False,
     progress: Callable[[int, int], None] | None = None,
-) -> list[str]:
+) -> Signed:
     """Sign what is not signed yet; returns the repositories that got a publication, or would get one.
 
     With `refresh` also what grows old, with `force` everything.
@@ -70,11 +78,16 @@ def publish(
         names = state.due(connection, ledger.now, refresh=refresh)
         if force:
             names = sorted({*names, *state.repositories(connection)})
+    signed = Signed([], [])
     for place, repository in enumerate(names):
-        _publish_one(ledger, keys, repository, dry_run=dry_run)
+        try:
+            _publish_one(ledger, keys, repository, dry_run=dry_run)
+            signed.repositories.append(repository)
+        except LedgerError as problem:
+            signed.problems.append(problem)  # one repository in trouble must not let the others expire
         if progress:
             progress(place + 1, len(names))
-    return names
+    return signed
 
 
 def offline_document(connection: Connection, wave: str, view: str) -> Signatures:
@@ -136,7 +149,6 @@ class _Publication:
         """Read the head, the root, the versions and the documents."""
         kind = repository.partition("/")[0]
         head = events.head(connection)
-        now = max(now, head.recorded_at)
         factory = _factory(connection)
         root_version, metadata = state.roots(connection, kind)[-1]
         views = state.views(connection, repository)

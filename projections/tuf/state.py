@@ -10,9 +10,13 @@ Rules of this module (DESIGN §4):
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
+
+from ledger.store import bulk
+from ledger.store import engine as store
 
 TIMESTAMP_SECONDS = 7 * 86_400  # after that without a refresh every client fails closed, and heals at the next one
 GRACE_SECONDS = 86_400  # a closed view outlives its timestamp by this, for clients with slow clocks
@@ -142,3 +146,19 @@ def ci_targets(connection: Connection, tag: str) -> dict[str, bytes]:
         "SELECT t.name, t.body FROM release_ci_tag g JOIN release_ci_target t ON t.name = g.name WHERE g.tag = :tag"
     )
     return {name: body.encode() for name, body in connection.execute(statement, {"tag": tag})}
+
+
+def remember_written(engine: Engine, versions: Mapping[str, int]) -> None:
+    """Keep which versions reached a destination: only then is a view published for its devices."""
+    with store.reading(engine) as connection:
+        rows = connection.execute(text("SELECT repository, version FROM written"))
+        known = {name: version for name, version in rows}  # noqa: C416  rows are not pairs to the type checker
+    news = [(name, version) for name, version in versions.items() if known.get(name, 0) < version]
+    if news:
+        with store.writing(engine) as connection:
+            bulk.execute(
+                connection,
+                "INSERT INTO written (repository, version) VALUES (?, ?) "
+                "ON CONFLICT (repository) DO UPDATE SET version = excluded.version",
+                news,
+            )

@@ -19,6 +19,7 @@ import orjson
 from sqlalchemy import Connection
 
 from ledger.codec import decode
+from ledger.domain.errors import LedgerError
 from ledger.domain.events import DocumentPublished, MetadataPublished, ViewPublished
 from ledger.session import Ledger
 from ledger.store import events
@@ -44,27 +45,44 @@ class _Step(NamedTuple):
     newest: bool
 
 
-def write(ledger: Ledger, destination: Destination, progress: Callable[[int, int], None] | None = None) -> list[str]:
-    """Write what the destination lacks; returns the views whose timestamp changed.
+class Written(NamedTuple):
+    """What a write did: views whose timestamp changed, the version each repository is at, and what went wrong."""
 
-    The ledger is read a repository at a time and not held while files are written: a reader keeps writers waiting.
+    changed: list[str]
+    versions: dict[str, int]
+    problems: list[LedgerError]
 
-    Raises: DestinationAhead, DestinationHasOtherBytes, DestinationUnusable.
+
+def write(ledger: Ledger, destination: Destination, progress: Callable[[int, int], None] | None = None) -> Written:
+    """Write what the destination lacks, a repository at a time; one in trouble does not keep the others from it.
+
+    The ledger is not held while files are written: a reader keeps writers waiting.
     """
-    changed: list[str] = []
+    written = Written([], {}, [])
     with ledger.reading() as connection:
         names = state.repositories(connection)
     for place, repository in enumerate(names):
-        with ledger.reading() as connection:
-            steps = _steps(connection, destination, repository)
-        for step in steps:
-            changed += _write(destination, step)
+        try:
+            with ledger.reading() as connection:
+                steps = _steps(connection, destination, repository)
+            for step in steps:
+                written.changed.extend(_write(destination, step))
+            written.versions[repository] = steps[-1].publication.views[-1].version
+        except LedgerError as problem:
+            written.problems.append(problem)  # one repository in trouble must not let the others expire
         if progress:
             progress(place + 1, len(names))
-    return changed
+    return written
 
 
-def newest(connection: Connection, repository: str) -> MetadataPublished:
+def refuse_if_ahead(ledger: Ledger, destination: Destination) -> None:
+    """Look before anything is signed for it. Raises: DestinationAhead, DestinationHasOtherBytes."""
+    with ledger.reading() as connection:
+        for repository in state.repositories(connection):
+            _refuse_if_ahead(destination, newest_of(connection, repository))
+
+
+def newest_of(connection: Connection, repository: str) -> MetadataPublished:
     """The last publication of a repository."""
     return next(_publications(connection, repository, descending=True))
 
@@ -115,10 +133,13 @@ def _write(destination: Destination, step: _Step) -> list[str]:
     for name, view in step.shown:
         for file_name in _names(publication, view):
             destination.link(f"pool/{publication.repository}/{file_name}", f"{name}/{file_name}")
-    # 3. The timestamps, one by one: each view is before or after, and whichever a client meets is complete. Those of
-    #    an older publication were superseded, except a closed view's, which was its last.
+    # 3. The timestamps, one by one: each view is before or after, and whichever a client meets is complete. Against the
+    #    direction devices move, the wave before production: a device may join a wave without a publication, so the
+    #    wave's timestamp must never be older than production's, not even after a crash. Those of an older publication
+    #    were superseded, except a closed view's, which was its last.
     changed = []
-    for name, view in step.shown:
+    live = [name for name, _ in step.shown if name not in publication.closed]
+    for name, view in sorted(step.shown, key=lambda shown: -live.index(shown[0]) if shown[0] in live else 1):
         if not step.newest and name not in publication.closed:
             continue
         data = view.timestamp.encode()
