@@ -19,6 +19,7 @@ import orjson
 import typer
 
 from cli.errors import BadFormat
+from cli.lazy import printable
 
 
 class Format(StrEnum):
@@ -68,7 +69,7 @@ def show(output: Output, wanted: Format | None) -> None:
         case Format.CSV:
             typer.echo(_csv(output.tables[output.csv] if output.tables else _lines_as_table(output.lines)), nl=False)
         case Format.TABLE:
-            parts = [_clean(line) for line in output.lines]
+            parts = [printable(line) for line in output.lines]
             for table in output.tables:
                 if parts:
                     parts.append("")
@@ -79,7 +80,7 @@ def show(output: Output, wanted: Format | None) -> None:
 
 def say(text: str) -> None:
     """Something that is not data."""
-    typer.echo(_clean(text), err=True)
+    typer.echo(printable(text), err=True)
 
 
 def warn(text: str) -> None:
@@ -114,11 +115,7 @@ def chosen(wanted: Format | None) -> Format:
 
 
 def _cell(value: object) -> str:
-    return "-" if value is None else _clean(str(value))
-
-
-def _clean(text: str) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text)
+    return "-" if value is None else printable(str(value))
 
 
 def _table(table: Table) -> list[str]:
@@ -134,7 +131,7 @@ def _csv(table: Table) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([column.replace(" ", "_").lower() for column in table.columns])
-    writer.writerows([["" if value is None else _clean(str(value)) for value in row] for row in table.rows])
+    writer.writerows([["" if value is None else printable(str(value)) for value in row] for row in table.rows])
     return text.getvalue()
 
 

@@ -138,10 +138,9 @@ def _write(destination: Destination, step: _Step) -> list[str]:
     #    wave's timestamp must never be older than production's, not even after a crash. Those of an older publication
     #    were superseded, except a closed view's, which was its last.
     changed = []
-    live = [name for name, _ in step.shown if name not in publication.closed]
-    for name, view in sorted(step.shown, key=lambda shown: -live.index(shown[0]) if shown[0] in live else 1):
-        if not step.newest and name not in publication.closed:
-            continue
+    live = [shown for shown in step.shown if shown[0] not in publication.closed]
+    closed = [shown for shown in step.shown if shown[0] in publication.closed]
+    for name, view in [*(reversed(live) if step.newest else ()), *closed]:
         data = view.timestamp.encode()
         if destination.read(f"{name}/timestamp.json") != data:
             destination.replace(f"{name}/timestamp.json", data)

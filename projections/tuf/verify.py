@@ -106,7 +106,9 @@ def _is_closed(destination: Destination, view: str, views: list[str]) -> bool:
     version = orjson.loads(timestamp)["signed"]["meta"]["snapshot.json"]["version"]
     snapshot = destination.read(f"{view}/{version}.snapshot.json")
     others = [other for other in views if other != view and other.startswith("production/")]
-    return any(destination.read(f"{other}/{version}.snapshot.json") == snapshot for other in others)
+    return snapshot is not None and any(
+        destination.read(f"{other}/{version}.snapshot.json") == snapshot for other in others
+    )
 
 
 def find_views(root: Path) -> list[str]:

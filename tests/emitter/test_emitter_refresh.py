@@ -312,3 +312,14 @@ def test_a_closed_view_may_expire(running: Factory, tree: Directory) -> None:
     running.wait(4 * DAY)
     _, findings = verify.check_views(tree, views, now=from_epoch(running.ledger.now))
     assert {finding.view for finding in findings} == {"ci/main", "production/release"}
+
+
+def test_an_expired_view_without_its_snapshot_is_not_taken_for_a_closed_one(running: Factory, tree: Directory) -> None:
+    """That no production view has the file either does not make it production's."""
+    running.wait(8 * DAY)
+    version = timestamp(tree, "wave/w2")
+    (tree.root / "wave" / "w2" / f"{version}.snapshot.json").unlink()
+
+    _, findings = verify.check_views(tree, verify.find_views(tree.root), now=from_epoch(running.ledger.now))
+
+    assert "wave/w2" in {finding.view for finding in findings}
