@@ -18,10 +18,11 @@ from ledger.domain.errors import LedgerError
 from ledger.domain.values import check_actor
 from ledger.store import engine as store
 from ledger.store import migrate
+from projections.tables import shared_tables
 
 if TYPE_CHECKING:
     from ledger.session import Ledger
-    from projections.tuf.destination import Directory
+    from projections.tuf.destination import Destination
 
 
 def settings_of(ctx: typer.Context) -> Settings:
@@ -36,7 +37,7 @@ def reading(ctx: typer.Context) -> Iterator[Connection]:
     """One moment of the ledger, for a command that only reads. Raises: StoreMissing, SchemaMismatch."""
     engine = store.open_engine(settings_of(ctx).store)
     with store.reading(engine) as connection:
-        migrate.check(connection)
+        migrate.check(connection, shared_tables())
         yield connection
 
 
@@ -49,43 +50,58 @@ def open_ledger(ctx: typer.Context) -> Ledger:
     check_actor(settings.actor)
     engine = store.open_engine(settings.store)
     with store.reading(engine) as connection:
-        migrate.check(connection)
+        migrate.check(connection, shared_tables())
     return Ledger(engine, [Projector()], settings.actor, settings.now)
 
 
-def destination(where: str) -> Directory:
-    """The place to publish to: a directory, or a file: URL. Raises: UnsupportedDestination."""
+def destination(where: str) -> Destination:
+    """The place to publish to: a directory, or a URL that fsspec opens. Raises: UnsupportedDestination."""
     from projections.tuf.destination import Directory
 
     if "://" not in where:
         return Directory(Path(where))
     url = urlsplit(where)
-    if url.scheme != "file" or url.netloc not in ("", "localhost"):
-        raise UnsupportedDestination(where=where)
-    return Directory(Path(unquote(url.path)))
+    if url.scheme == "file" and url.netloc in {"", "localhost"}:
+        return Directory(Path(unquote(url.path)))
+    from projections.tuf.objects import open_url, without_password
+
+    try:
+        return open_url(where)
+    except (ImportError, ValueError) as problem:
+        raise UnsupportedDestination(where=without_password(where), problem=str(problem)) from None
 
 
 def publish_now(ctx: typer.Context, ledger: Ledger) -> bool:
     """After a command that changed what devices see: publish, or say that it is still to be done."""
-    from ledger.tuf.online import find_online
+    from cli.signing import open_online
     from projections.tuf import emitter
 
     settings = settings_of(ctx)
-    keys = find_online(settings.online_keys)
-    if keys is None or settings.publish is None:
-        lacking = f"no online keys at {settings.online_keys}" if keys is None else "no destination (WAVELEDGER_PUBLISH)"
-        output.say(f"recorded, not yet published: {lacking} configured; waveledger tuf publish DIR does it")
-        return False
     try:
-        emitted = emitter.emit(ledger, keys, destination(settings.publish))
+        keys = open_online(ctx)
+        if keys is None or settings.publish is None:
+            lacking = (
+                f"no online keys at {settings.online_keys}" if keys is None else "no destination (WAVELEDGER_PUBLISH)"
+            )
+            output.say(f"recorded, not yet published: {lacking} configured; waveledger tuf publish DIR does it")
+            return False
+        place = destination(settings.publish)
+        came = emitter.attempt(ledger, keys, place, everything=False)
     except LedgerError as problem:
-        # What was asked for is recorded and can't be taken back by failing now; whoever publishes next finishes it.
-        output.say(f"recorded, not yet published: {problem}")
-        output.say(f"hint: {problem.render_hint()}; then waveledger tuf publish")
+        _say_not_published("recorded, not yet published", problem)
         return False
-    if emitted.views:
-        output.say(f"published to {settings.publish}: {', '.join(emitted.views)}")
-    return True
+    if came.emitted.views:
+        output.say(f"published to {place.place}: {', '.join(came.emitted.views)}")
+    for trouble in came.problems:
+        # The trouble may be in another repository than the one that the command was about.
+        _say_not_published("not published in full" if came.emitted.views else "recorded, not yet published", trouble)
+    return not came.problems
+
+
+def _say_not_published(what: str, problem: LedgerError) -> None:
+    # What was asked for is recorded and can't be taken back by failing now; whoever publishes next finishes it.
+    output.say(f"{what}: {problem}")
+    output.say(f"hint: {problem.render_hint()}; then waveledger tuf publish")
 
 
 def say_dry_run(ledger_events: list[str]) -> None:

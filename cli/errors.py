@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ledger.domain.errors import CheckFailed, LedgerError, NotFound, Refused
+from ledger.domain.errors import CheckFailed, LedgerError, NotFound, Refused, StorageFailure
 
 
 class UsageError(LedgerError):
@@ -128,13 +128,45 @@ class NoDestination(LedgerError):
 
     exit_code = 2
     message = "where to publish to is not said"
-    hint = "name a directory: waveledger tuf publish DIR, or set WAVELEDGER_PUBLISH"
+    hint = "name a directory or a URL: waveledger tuf publish DIR, or set WAVELEDGER_PUBLISH"
 
 
 class UnsupportedDestination(LedgerError):
-    """A kind of destination that this version does not write to."""
+    """A kind of destination that nothing is installed for, or that there is not."""
 
     exit_code = 2
-    message = "cannot publish to {where}: only directories are supported by this version"
-    hint = "publish to a directory, and copy or mount it where your web server is"
+    message = "cannot open {where}: {problem}"
+    hint = (
+        "name a directory, or a URL that fsspec has a driver for; s3://BUCKET/PREFIX needs: pip install "
+        "'waveledger[s3]'"
+    )
+    where: str
+    problem: str
+
+
+class NothingPublishedThere(NotFound):
+    """A repository has no metadata at a destination."""
+
+    message = "there is nothing of {repository} at {where}"
+    hint = "name the directory or URL that devices are served from, as for waveledger tuf publish"
+    where: str
+    repository: str
+
+
+class RootAhead(StorageFailure):
+    """The destination has a root that the ledger does not know, so what this ledger signs would be refused."""
+
+    message = "{where} has version {found} of the root of {repository}, and the newest of the ledger is {known}"
+    hint = "restore the newest ledger: only the one that published that root knows its keys"
+    where: str
+    repository: str
+    found: int
+    known: int
+
+
+class NothingPublished(NotFound):
+    """There is no tree to look at."""
+
+    message = "nothing is published at {where}"
+    hint = "waveledger tuf publish {where} writes the tree, from the ledger"
     where: str

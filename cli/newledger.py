@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +17,7 @@ from ledger.store.errors import BadStoreUrl, StoreExists
 
 if TYPE_CHECKING:
     from ledger.application.factory import FactoryKeys
+    from ledger.session import Session
 
 
 class Created(NamedTuple):
@@ -41,22 +42,37 @@ def check(settings: Settings, factory: str) -> None:
 
 def create(settings: Settings, factory: str, directory: Path, keys: FactoryKeys, threshold: int) -> Created:
     """Write the keys, then the ledger in one transaction. Raises: StoreExists, KeyFileExists, BadName."""
-    from cli import keyfiles
     from ledger.application.factory import initialize
-    from ledger.session import Session
     from ledger.tuf.roots import LIFETIME
+
+    expires = from_epoch(settings.now) + LIFETIME
+    check(settings, factory)
+    return write(settings, directory, keys, lambda session: initialize(session, factory, keys, threshold, expires))
+
+
+def write(
+    settings: Settings,
+    directory: Path,
+    keys: FactoryKeys,
+    record: Callable[[Session], None],
+    given: Collection[Path] = (),
+) -> Created:
+    """Write the new keys, then the ledger with what `record` appends, in one transaction.
+
+    `given` are key files of others, see `keyfiles.written`. Raises: StoreExists, KeyFileExists.
+    """
+    from cli import keyfiles
+    from ledger.session import Session
     from projections import runner
     from projections.tables import all_tables
 
-    check(settings, factory)
     engine = store.open_engine(settings.store, must_exist=False)
     place = str(Path(str(engine.url.database)).absolute())
-    with keyfiles.written(directory, keys, place, owns_ledger) as files:
+    with keyfiles.written(directory, keys, place, owns_ledger, given) as files:
         with store.writing(engine) as connection:
             migrate.create(connection, *all_tables())
             runner.install(connection)
-            session = Session(connection, settings.actor, settings.now, [runner.Projector()])
-            initialize(session, factory, keys, threshold, from_epoch(settings.now) + LIFETIME)
+            record(Session(connection, settings.actor, settings.now, [runner.Projector()]))
         return Created(files)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -23,6 +24,13 @@ Page = Annotated[int, typer.Option(min=1, help="Which page, from 1.")]
 OfflineThreshold = Annotated[
     int, typer.Option(min=0, metavar="HOURS", help="A device seen within these hours is online.")
 ]
+
+
+class KeyKind(StrEnum):
+    """What a new offline key can be."""
+
+    ED25519 = "ed25519"
+    RSA4096 = "rsa4096"
 
 
 def group(help: str) -> typer.Typer:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -86,6 +86,15 @@ def say(text: str) -> None:
 def warn(text: str) -> None:
     """Something to look at."""
     say(f"warning: {text}")
+
+
+def say_devices(found: Iterable[str], most: int = 20) -> None:
+    """Devices one a line; of many the first ones, and how many more."""
+    lines = list(found)
+    for line in lines[:most]:
+        say(f"  {line}")
+    if len(lines) > most:
+        say(f"  and {len(lines) - most:,} more (all of them with --format json)")
 
 
 def when(seconds: int | None) -> str | None:

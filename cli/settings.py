@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 DEFAULT_STORE = "sqlite:///waveledger.db"
@@ -22,6 +22,7 @@ class Settings:
     publish: str | None
     verbose: int
     now: int
+    key_passphrase: str | None = field(default=None, repr=False)
 
 
 def read(store: str | None, actor: str | None, verbose: int, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -33,6 +34,7 @@ def read(store: str | None, actor: str | None, verbose: int, environment: Mappin
         publish=environment.get("WAVELEDGER_PUBLISH") or None,
         verbose=verbose,
         now=int(datetime.now(UTC).timestamp()),
+        key_passphrase=environment.get("WAVELEDGER_KEY_PASSPHRASE") or None,
     )
 
 

@@ -15,6 +15,7 @@ from ledger.domain.tag import Tag
 from ledger.domain.values import JsonObject, Target, known_target, read_target
 from ledger.store import bulk
 from projections import select, tags
+from projections.queries import expiry
 
 _IN = 500  # values in one IN list: far below what SQLite (32,766) and PostgreSQL (65,535) take
 
@@ -46,6 +47,25 @@ class Facts:
         rows = _select_in(connection, "SELECT name, body FROM release_ci_target WHERE name IN", names)
         return {name: orjson.loads(body) for name, body in rows}
 
+    def pruned_bodies(self, connection: Connection, names: Sequence[str]) -> dict[str, JsonObject]:
+        """The TUF targets of those names that were pruned, and are not known now."""
+        rows = _select_in(connection, "SELECT name, body FROM release_ci_pruned WHERE name IN", names)
+        return {name: orjson.loads(body) for name, body in rows}
+
+    def ci_tagged(self, connection: Connection, tags: Sequence[str]) -> tuple[Target, ...]:
+        """The CI targets that have one of the tags at least."""
+        statement = (
+            "SELECT DISTINCT t.name, t.body FROM release_ci_tag g JOIN release_ci_target t ON t.name = g.name "
+            "WHERE g.tag IN"
+        )
+        found = dict(tuple(row) for row in _select_in(connection, statement, tags))
+        return tuple(known_target(name, orjson.loads(body)) for name, body in sorted(found.items()))
+
+    def ci_tags(self, connection: Connection) -> frozenset[str]:
+        """All tags that a CI target ever had: each has a view since then."""
+        views = connection.execute(text("SELECT view FROM release_view WHERE view LIKE 'ci/%'")).scalars()
+        return frozenset(view.removeprefix("ci/") for view in views)
+
     def tag(self, connection: Connection, name: str) -> Tag:
         """The state of a tag."""
         row = connection.execute(text("SELECT * FROM release_tag WHERE tag = :tag"), {"tag": name}).mappings().first()
@@ -62,6 +82,24 @@ class Facts:
         statement = text("SELECT name, number FROM release_view_target WHERE view = :view")
         return dict(connection.execute(statement, {"view": f"production/{tag}"}).all())
 
+    def tags(self, connection: Connection) -> list[str]:
+        """All tags that a wave was ever for."""
+        return list(connection.execute(text("SELECT tag FROM release_tag ORDER BY tag")).scalars())
+
+    def tag_of_wave(self, connection: Connection, wave: str) -> str | None:
+        """The tag that a wave is for; None where there is no such wave."""
+        return connection.execute(text("SELECT tag FROM release_wave WHERE wave = :wave"), {"wave": wave}).scalar()
+
+    def resigned_at(self, connection: Connection, repository: str, version: int) -> int | None:
+        """The position of the event that signed a live document anew under that version."""
+        statement = text("SELECT position FROM release_resigned WHERE repository = :repository AND version = :version")
+        return connection.execute(statement, {"repository": repository, "version": version}).scalar()
+
+    def online_keyids(self, connection: Connection, repository: str) -> dict[str, str]:
+        """The keyids of the online keys of ``production`` or ``ci``, by role."""
+        statement = text("SELECT role, keyid FROM release_online_key WHERE repository = :repository")
+        return dict(connection.execute(statement, {"repository": repository}).all())
+
     def trusted(self, connection: Connection, repository: str) -> Trusted:
         """The newest root of ``production`` or ``ci``."""
         key = {"repository": repository}
@@ -73,6 +111,10 @@ class Facts:
             text("SELECT keyid FROM release_online_key WHERE repository = :repository AND role = 'targets'"), key
         ).scalar_one()
         return Trusted(version, metadata.encode(), keyid)
+
+    def root_aged(self, connection: Connection, repository: str, now: int) -> bool:
+        """Whether half of the life of the newest root of ``production`` or ``ci`` is over."""
+        return expiry.root_aged(connection, repository, now)
 
     def devices(self, connection: Connection, uuids: Sequence[str]) -> dict[str, Device]:
         """Those of the devices that are in the fleet."""
@@ -87,7 +129,8 @@ class Facts:
     def numbers(self, connection: Connection, targets: Sequence[str]) -> Mapping[str, int]:
         """The numbers of those targets that the ledger ever had."""
         found: dict[str, int] = {}
-        for table in ("release_ci_target", "release_view_target"):
+        # Pruned ones too: a device may run for months what CI serves no more.
+        for table in ("release_ci_pruned", "release_ci_target", "release_view_target"):
             found.update(_select_in(connection, f"SELECT name, number FROM {table} WHERE name IN", targets))
         return found
 

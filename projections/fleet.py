@@ -5,14 +5,17 @@ Rules of this module (DESIGN §2, §6):
 * Membership is sticky. A rollout to a whole group is one row, and whoever is in the group has the wave; a device that
   leaves the group or the tag, or the fleet, gets a row of its own first, so that it keeps the wave.
 * Membership rests while a device is off the tag, removed or a test device: the rows stay, the view asks for both.
-* `installed` says that a member's last report named one of the wave's own new targets. It is written only while the
-  wave is active, so a cancel freezes it without a write.
+* `installed` says that a member's last report named one of the wave's own new targets: reported while in the wave, or
+  before the wave reached it. While the wave is active it follows every report, so a cancel freezes it without a write:
+  those who have it are held. After that it only ever goes, with the first report of another target.
+* Who leaves a held view by a report goes to production with the next publication only, because within one publication
+  production's version is below the held view's. `moved` is the position of leaving, on the member's row and the tag's.
 * Device numbers are dense and given in the order of first registration: a rebuild gives the same ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from sqlalchemy import Connection, MetaData
 
@@ -25,12 +28,48 @@ _DEVICE_COLUMNS = (
     "dev", "uuid", "name", "hw", "tag", "grp", "production", "joined", "number", "target", "reported_at", "draw",
 )  # fmt: skip
 
-# A device's full-group rollouts of active waves become rows of its own: it is about to leave the group.
+# A device's full-group rollouts of active waves become rows of its own: it is about to leave the group, or its report
+# is about to be looked at.
 _KEEP = (
-    "INSERT INTO {fleet_member} (dev, tag, wave, installed) "
-    "SELECT d.dev, d.tag, g.wave, 0 FROM {fleet_device} d JOIN {fleet_wave_group} g ON g.tag = d.tag AND g.grp = d.grp "
+    "INSERT INTO {fleet_member} (dev, tag, wave, installed, moved) "
+    "SELECT d.dev, d.tag, g.wave, 0, 0 FROM {fleet_device} d "
+    "JOIN {fleet_wave_group} g ON g.tag = d.tag AND g.grp = d.grp "
     "JOIN {fleet_wave} w ON w.wave = g.wave AND w.status = 'active' "
     "WHERE d.uuid = ? AND d.production = 1 ON CONFLICT DO NOTHING"
+)
+
+# Who comes into a group that an active wave reached, and runs its target already, from before or by another way.
+_JOIN = (
+    "INSERT INTO {fleet_member} (dev, tag, wave, installed, moved) "
+    "SELECT d.dev, d.tag, g.wave, 1, 0 FROM {fleet_device} d "
+    "JOIN {fleet_wave_group} g ON g.tag = d.tag AND g.grp = d.grp "
+    "JOIN {fleet_wave} w ON w.wave = g.wave AND w.status = 'active' "
+    "JOIN {fleet_wave_target} t ON t.wave = w.wave AND t.target = d.target "
+    "WHERE d.uuid = ? AND d.production = 1 ON CONFLICT DO NOTHING"
+)
+
+_INSTALLED = (
+    "UPDATE {fleet_member} SET installed = (SELECT count(*) FROM {fleet_device} d "
+    "JOIN {fleet_wave_target} t ON t.target = d.target "
+    "WHERE d.dev = {fleet_member}.dev AND t.wave = {fleet_member}.wave) "
+    "WHERE dev = (SELECT dev FROM {fleet_device} WHERE uuid = ?) "
+    "AND wave IN (SELECT active FROM {fleet_tag} WHERE active > 0)"
+)
+
+# Held members that now run something else. To those whose tag's active wave has them, production is not the next view.
+_LEAVE = (
+    "UPDATE {fleet_member} SET installed = 0, moved = CASE WHEN EXISTS (SELECT 1 FROM {fleet_member} m "
+    "JOIN {fleet_tag} a ON a.tag = m.tag AND a.active = m.wave "
+    "WHERE m.dev = {fleet_member}.dev AND m.tag = {fleet_member}.tag) THEN moved ELSE ? END "
+    "WHERE dev = (SELECT dev FROM {fleet_device} WHERE uuid = ?) AND installed = 1 "
+    "AND EXISTS (SELECT 1 FROM {fleet_wave} w JOIN {fleet_tag} a ON a.tag = w.tag "
+    "WHERE w.wave = {fleet_member}.wave AND w.status = 'canceled' AND w.number > a.number) "
+    "AND NOT EXISTS (SELECT 1 FROM {fleet_device} d JOIN {fleet_wave_target} t ON t.target = d.target "
+    "WHERE d.dev = {fleet_member}.dev AND t.wave = {fleet_member}.wave)"
+)
+_MOVED = (
+    "UPDATE {fleet_tag} SET moved = ? WHERE held > 0 AND EXISTS (SELECT 1 FROM {fleet_member} m "
+    "WHERE m.dev = (SELECT dev FROM {fleet_device} WHERE uuid = ?) AND m.tag = {fleet_tag}.tag AND m.moved = ?)"
 )
 
 
@@ -90,11 +129,13 @@ class Fleet(Fold):
         self.insert(connection, "fleet_device", _DEVICE_COLUMNS, new)
         if returning:
             self._update(connection, row, data, returning)
+        self._join(connection, returning)
         self._remember(connection, row, data["uuids"])
 
     def _changed(self, connection: Connection, row: Row, data: Data) -> None:
         self._keep_membership(connection, data["uuids"])
         self._update(connection, row, data, set(data["uuids"]))
+        self._join(connection, data["uuids"])
         self._remember(connection, row, data["uuids"])
 
     def _removed(self, connection: Connection, row: Row, data: Data) -> None:
@@ -142,11 +183,18 @@ class Fleet(Fold):
         return {uuid for uuid in uuids if connection.execute(statement, {"uuid": uuid}).first()}
 
     def _keep_membership(self, connection: Connection, uuids: list[str]) -> None:
-        if self.scalar(
-            connection,
-            "SELECT 1 FROM {fleet_wave_group} g JOIN {fleet_wave} w ON w.wave = g.wave AND w.status = 'active' LIMIT 1",
-        ):
+        if self._groups_reached(connection):
             self.many(connection, _KEEP, [(uuid,) for uuid in uuids])
+
+    def _join(self, connection: Connection, uuids: Iterable[str]) -> None:
+        if self._groups_reached(connection):
+            self.many(connection, _JOIN, [(uuid,) for uuid in uuids])
+
+    def _groups_reached(self, connection: Connection) -> bool:
+        statement = (
+            "SELECT 1 FROM {fleet_tag} a JOIN {fleet_wave_group} g ON g.tag = a.tag AND g.wave = a.active LIMIT 1"
+        )
+        return self.scalar(connection, statement) is not None
 
     def _remember(self, connection: Connection, row: Row, uuids: list[str]) -> None:
         self.many(
@@ -162,32 +210,30 @@ class Fleet(Fold):
                 data["uuids"], data["targets"], data["numbers"], data["seen_at"], strict=True
             )
         ]
-        self.many(
-            connection,
-            "UPDATE {fleet_device} SET target = ?, number = ?, reported_at = ? WHERE uuid = ?",
-            reports,
-        )
-        if self.scalar(connection, "SELECT 1 FROM {fleet_tag} WHERE active > 0 LIMIT 1"):
-            uuids = [(uuid,) for uuid in dict.fromkeys(data["uuids"])]
-            self.many(connection, _KEEP, uuids)
-            self.many(
-                connection,
-                "UPDATE {fleet_member} SET installed = (SELECT count(*) FROM {fleet_device} d "
-                "JOIN {fleet_wave_target} t ON t.target = d.target "
-                "WHERE d.dev = {fleet_member}.dev AND t.wave = {fleet_member}.wave) "
-                "WHERE dev = (SELECT dev FROM {fleet_device} WHERE uuid = ?) "
-                "AND wave IN (SELECT active FROM {fleet_tag} WHERE active > 0)",
-                uuids,
-            )
+        for part in _once_each(reports):
+            self._take_in(connection, row, part)
         self._remember(connection, row, data["uuids"])
+
+    def _take_in(self, connection: Connection, row: Row, reports: list[tuple[int, int, int, str]]) -> None:
+        self.many(
+            connection, "UPDATE {fleet_device} SET target = ?, number = ?, reported_at = ? WHERE uuid = ?", reports
+        )
+        uuids = [(uuid,) for *_, uuid in reports]
+        if self.scalar(connection, "SELECT 1 FROM {fleet_tag} WHERE active > 0 LIMIT 1"):
+            self.many(connection, _KEEP, uuids)
+            self.many(connection, _INSTALLED, uuids)
+        if self.scalar(connection, "SELECT 1 FROM {fleet_tag} WHERE held > 0 LIMIT 1"):
+            self.many(connection, _LEAVE, [(row.position, uuid) for (uuid,) in uuids])
+            self.many(connection, _MOVED, [(row.position, uuid, row.position) for (uuid,) in uuids])
 
     def _staged(self, connection: Connection, row: Row, data: Data) -> None:
         wave = self.id_of(connection, "wave", data["wave"])
         self.many(
             connection,
-            "INSERT INTO {fleet_member} (dev, tag, wave, installed) "
-            "SELECT dev, tag, ?, 0 FROM {fleet_device} WHERE uuid = ? ON CONFLICT DO NOTHING",
-            [(wave, uuid) for uuid in data["devices"]],
+            "INSERT INTO {fleet_member} (dev, tag, wave, installed, moved) "
+            "SELECT dev, tag, ?, (SELECT count(*) FROM {fleet_wave_target} t WHERE t.wave = ? "
+            "AND t.target = {fleet_device}.target), 0 FROM {fleet_device} WHERE uuid = ? ON CONFLICT DO NOTHING",
+            [(wave, wave, uuid) for uuid in data["devices"]],
         )
         self._remember(connection, row, data["devices"])
 
@@ -197,17 +243,28 @@ class Fleet(Fold):
         self.insert(connection, "fleet_wave_target", ("wave", "target"), targets)
 
     def _wave_rolled_out(self, connection: Connection, row: Row, data: Data) -> None:
-        if data["full_group"]:
-            self.run(
-                connection,
-                "INSERT INTO {fleet_wave_group} (tag, grp, wave, position) "
-                "SELECT tag, :grp, wave, :position FROM {fleet_wave} WHERE wave = :wave",
-                {
-                    "grp": self.id_of(connection, "group", data["selector"]["group"]),
-                    "wave": self.id_of(connection, "wave", data["wave"]),
-                    "position": row.position,
-                },
-            )
+        if not data["full_group"]:
+            return
+        reached = {
+            "grp": self.id_of(connection, "group", data["selector"]["group"]),
+            "wave": self.id_of(connection, "wave", data["wave"]),
+            "position": row.position,
+        }
+        self.run(
+            connection,
+            "INSERT INTO {fleet_wave_group} (tag, grp, wave, position) "
+            "SELECT tag, :grp, wave, :position FROM {fleet_wave} WHERE wave = :wave",
+            reached,
+        )
+        # Who runs it already, which an index tells; to all others the one row above is enough.
+        self.run(
+            connection,
+            "INSERT INTO {fleet_member} (dev, tag, wave, installed, moved) SELECT d.dev, d.tag, w.wave, 1, 0 "
+            "FROM {fleet_wave} w JOIN {fleet_wave_target} t ON t.wave = w.wave "
+            "JOIN {fleet_device} d ON d.target = t.target AND d.target > 0 AND d.tag = w.tag AND d.grp = :grp "
+            "WHERE w.wave = :wave AND d.production = 1 ON CONFLICT DO NOTHING",
+            reached,
+        )
 
     def _wave_opened(self, connection: Connection, row: Row, data: Data) -> None:
         tag = self.id_of(connection, "tag", data["tag"])
@@ -218,21 +275,44 @@ class Fleet(Fold):
             ("wave", "tag", "number", "status", "opened"),
             [(wave, tag, data["number"], "active", row.position)],
         )
-        self._activate(connection, tag, wave)
-
-    def _wave_closed(self, connection: Connection, row: Row, data: Data) -> None:
-        tag = self.id_of(connection, "tag", data["tag"])
+        opened = {"tag": tag, "wave": wave}
         self.run(
             connection,
-            "UPDATE {fleet_wave} SET status = :status, closed = :closed WHERE wave = :wave",
-            {
-                "status": data["outcome"],
-                "closed": row.position,
-                "wave": self.id_of(connection, "wave", data["wave"]),
-            },
+            "INSERT INTO {fleet_tag} (tag, active, number, held, moved) VALUES (:tag, :wave, 0, 0, 0) "
+            "ON CONFLICT (tag) DO UPDATE SET active = excluded.active",
+            opened,
         )
-        self._activate(connection, tag, 0)
 
-    def _activate(self, connection: Connection, tag: int, wave: int) -> None:
-        self.run(connection, "DELETE FROM {fleet_tag} WHERE tag = :tag", {"tag": tag})
-        self.insert(connection, "fleet_tag", ("tag", "active"), [(tag, wave)])
+    def _wave_closed(self, connection: Connection, row: Row, data: Data) -> None:
+        closed = {
+            "tag": self.id_of(connection, "tag", data["tag"]),
+            "wave": self.id_of(connection, "wave", data["wave"]),
+            "outcome": data["outcome"],
+            "position": row.position,
+        }
+        number = self.scalar(connection, "SELECT number FROM {fleet_wave} WHERE wave = :wave", closed)
+        self.run(connection, "UPDATE {fleet_wave} SET status = :outcome, closed = :position WHERE wave = :wave", closed)
+        if data["outcome"] == "complete":
+            change = "number = :number, held = CASE WHEN held > :number THEN held ELSE 0 END"
+        elif data["recovered"]:  # it was rolled out, so some may run it
+            change = "held = CASE WHEN held > :number THEN held ELSE :number END"
+        else:
+            change = "held = held"
+        self.run(
+            connection,
+            f"UPDATE {{fleet_tag}} SET active = 0, {change} WHERE tag = :tag",
+            {"tag": closed["tag"], "number": number},
+        )
+
+
+def _once_each(reports: list[tuple[int, int, int, str]]) -> Iterator[list[tuple[int, int, int, str]]]:
+    """The reports in parts that have no device twice: what one ran in between makes a difference."""
+    parts: list[list[tuple[int, int, int, str]]] = []
+    seen: dict[str, int] = {}
+    for report in reports:
+        place = seen.get(report[-1], 0)
+        if place == len(parts):
+            parts.append([])
+        parts[place].append(report)
+        seen[report[-1]] = place + 1
+    return iter(parts)

@@ -20,14 +20,22 @@ from ledger.upcasters import upcast
 
 Data: TypeAlias = dict[str, Any]
 Handler: TypeAlias = Callable[[Connection, Row, Data], None]
+BatchHandler: TypeAlias = Callable[[Connection, Sequence[tuple[Row, Data]]], None]
 Params: TypeAlias = Mapping[str, Any]
 
 
+BATCH = 200  # events that are handed over together
+
+
 class Fold:
-    """The base of both projections. A subclass fills `handlers`: topic → method."""
+    """The base of both projections. A subclass fills `handlers`: topic → method.
+
+    A topic of `batches` gets neighbouring events together, where one at a time would cost a statement for each row.
+    """
 
     name: str
     handlers: Mapping[str, Handler]
+    batches: Mapping[str, BatchHandler] = {}
 
     def __init__(self, suffix: str = "") -> None:
         """Fold into the tables whose names end in `suffix`."""
@@ -40,14 +48,22 @@ class Fold:
     @property
     def topics(self) -> Sequence[str]:
         """What it folds."""
-        return list(self.handlers)
+        return [*self.handlers, *self.batches]
 
     def fold(self, connection: Connection, events: Iterable[Row]) -> None:
         """Fold events, in their order. Topics that are none of its own pass by."""
+        waiting: list[tuple[Row, Data]] = []
         for row in events:
-            topic, data = upcast(row.topic, orjson.loads(row.payload)) if row.topic in self.handlers else ("", {})
-            if topic:
+            if waiting and (row.topic != waiting[0][0].topic or len(waiting) == BATCH):
+                self.batches[waiting[0][0].topic](connection, waiting)
+                waiting = []
+            if row.topic in self.batches:
+                waiting.append((row, orjson.loads(row.payload)))
+            elif row.topic in self.handlers:
+                topic, data = upcast(row.topic, orjson.loads(row.payload))
                 self.handlers[topic](connection, row, data)
+        if waiting:
+            self.batches[waiting[0][0].topic](connection, waiting)
 
     def sql(self, statement: str) -> TextClause:
         """A statement over this fold's tables: each ``{name}`` becomes a table name."""

@@ -4,12 +4,15 @@ Rules of this module:
 
 * A tag's row is the state that `ledger.domain.tag` folds: the write side decides on it, under the lock.
 * A view has a row here while it exists: production from the tag's first complete, or first cancel after a rollout
-  (with the empty list); a wave from its first rollout to its end; ci from its first target (DESIGN §4).
-* `release_view_target` holds the targets of production and of the active wave, whether or not it was rolled out.
+  (with the empty list); a wave from its first rollout to its end; held from the cancel of a wave that was rolled out
+  until one of its number or above completes; ci from its first target (DESIGN §4).
+* `release_view_target` holds the targets of production, of the active wave, whether or not it was rolled out, and of
+  held views.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import cast
 
@@ -17,15 +20,15 @@ import orjson
 from sqlalchemy import Connection, MetaData
 
 from ledger.codec import decode
-from ledger.domain.events import TargetsPromoted, WaveClosed
+from ledger.domain.events import TargetsPromoted, TargetsResigned, WaveClosed
 from ledger.domain.tag import LiveDocument, Tag, TagEvent, evolve
 from ledger.domain.values import JsonObject, known_target, to_epoch
 from ledger.store.events import Row
-from projections import tags
+from projections import publications, tags
 from projections.fold import Data, Fold
 from projections.tables import release_tables
 
-PRODUCTION_RANK, HELD_RANK, WAVE_RANK = 1, 2, 3  # the direction devices move, so the order versions are given in
+HELD_RANK, PRODUCTION_RANK, WAVE_RANK = 1, 2, 3  # the direction devices move, so the order versions are given in
 
 
 def canonical_body(body: JsonObject) -> str:
@@ -47,17 +50,21 @@ class Releases(Fold):
             "root.published/1": self._root_published,
             "online-key.set/1": self._online_key_set,
             "ci-targets.imported/1": self._ci_targets_imported,
+            "ci-targets.pruned/1": self._ci_targets_pruned,
             "wave.initialized/1": self._wave_initialized,
             "wave.signed/1": self._wave_signed,
+            "wave.resigned/1": self._wave_resigned,
             "wave.rolled-out/1": self._wave_rolled_out,
             "wave.completed/1": self._wave_completed,
             "wave.canceled/1": self._wave_canceled,
             "tag.wave-opened/1": self._tag_changed,
             "targets.promoted/1": self._tag_changed,
             "targets.pruned/1": self._tag_changed,
+            "targets.resigned/1": self._tag_changed,
             "tag.wave-closed/1": self._tag_changed,
-            "metadata.published/1": self._metadata_published,
+            **publications.handlers(self),
         }
+        self.batches = publications.batches(self)
 
     def tables(self, generation: int) -> MetaData:
         """The tables to fold into, with the indexes of that generation."""
@@ -80,6 +87,13 @@ class Releases(Fold):
 
     def _online_key_set(self, connection: Connection, row: Row, data: Data) -> None:
         key = {**data, "key": canonical_body(data["key"])}
+        self.run(
+            connection,
+            "INSERT INTO {release_replaced_key} (repository, role, keyid, replaced_at) "
+            "SELECT repository, role, keyid, :at FROM {release_online_key} WHERE repository = :repository "
+            "AND role = :role AND keyid <> :keyid ON CONFLICT DO NOTHING",
+            {**key, "at": row.recorded_at},
+        )
         self.run(connection, "DELETE FROM {release_online_key} WHERE repository = :repository AND role = :role", key)
         self.run(
             connection,
@@ -92,6 +106,7 @@ class Releases(Fold):
         before = self._tags_of(connection, [target.name for target in targets])
         self.many(connection, "DELETE FROM {release_ci_tag} WHERE name = ?", [(t.name,) for t in targets])
         self.many(connection, "DELETE FROM {release_ci_target} WHERE name = ?", [(t.name,) for t in targets])
+        self.many(connection, "DELETE FROM {release_ci_pruned} WHERE name = ?", [(t.name,) for t in targets])
         self.insert(
             connection,
             "release_ci_target",
@@ -101,6 +116,21 @@ class Releases(Fold):
         tagged = [(tag, target.name) for target in targets for tag in dict.fromkeys(target.tags)]
         self.insert(connection, "release_ci_tag", ("tag", "name"), tagged)
         for tag in sorted(before | {tag for tag, _ in tagged}):
+            self._touch_ci_view(connection, f"ci/{tag}", row.position)
+
+    def _ci_targets_pruned(self, connection: Connection, row: Row, data: Data) -> None:
+        names = [(name,) for name in data["names"]]
+        tags_ = self._tags_of(connection, data["names"])
+        # Its number and content stay known: devices may report it for long, and its name stands for this content.
+        self.many(
+            connection,
+            "INSERT INTO {release_ci_pruned} (name, number, body) "
+            "SELECT name, number, body FROM {release_ci_target} WHERE name = ?",
+            names,
+        )
+        self.many(connection, "DELETE FROM {release_ci_tag} WHERE name = ?", names)
+        self.many(connection, "DELETE FROM {release_ci_target} WHERE name = ?", names)
+        for tag in sorted(tags_):
             self._touch_ci_view(connection, f"ci/{tag}", row.position)
 
     def _tags_of(self, connection: Connection, names: list[str]) -> set[str]:
@@ -151,6 +181,32 @@ class Releases(Fold):
             {"wave": data["wave"], "place": row.position, "keyid": data["keyid"]},
         )
 
+    def _wave_resigned(self, connection: Connection, row: Row, data: Data) -> None:
+        own = data["documents"][0]
+        params = {
+            "wave": data["wave"],
+            "view": own["view"],
+            "version": own["version"],
+            "expires": _seconds(own["expires"]),
+            "threshold": data["threshold"],
+        }
+        self.run(
+            connection,
+            "UPDATE {release_wave} SET version = :version, expires = :expires, threshold = :threshold "
+            "WHERE wave = :wave",
+            params,
+        )
+        self.run(
+            connection, "UPDATE {release_view} SET version = :version, expires = :expires WHERE view = :view", params
+        )
+        self.run(connection, "DELETE FROM {release_signature} WHERE wave = :wave", params)
+        self.insert(
+            connection,
+            "release_signature",
+            ("wave", "place", "keyid"),
+            [(data["wave"], place, signer["keyid"]) for place, signer in enumerate(data["signers"], start=1)],
+        )
+
     def _wave_rolled_out(self, connection: Connection, row: Row, data: Data) -> None:
         self.run(
             connection,
@@ -197,27 +253,39 @@ class Releases(Fold):
         if after != before:  # a prune changes nothing here: the wave's own document left those targets out
             self.run(connection, "DELETE FROM {release_tag} WHERE tag = :tag", {"tag": after.name})
             self.insert(connection, "release_tag", tags.COLUMNS, [tags.to_row(after)])
-        if after.production and after.production != before.production:
-            self._put_production_view(connection, after.view, after.production)
+        for view, document in after.live.items():
+            if document != before.live.get(view):
+                self._put_view(connection, after, view, document)
         match event:
+            case TargetsResigned():
+                self.insert(
+                    connection,
+                    "release_resigned",
+                    ("repository", "version", "position"),
+                    [(after.view, document.version, row.position) for document in event.documents],
+                )
             case TargetsPromoted():
                 names = {"production": after.view, "wave": f"wave/{event.wave}"}
                 self.run(connection, "DELETE FROM {release_view_target} WHERE view = :production", names)
                 self.run(connection, "UPDATE {release_view_target} SET view = :production WHERE view = :wave", names)
+                self._drop_views(connection, before.live.keys() - after.live.keys())
             case WaveClosed():
-                gone = {"view": f"wave/{event.wave}"}
-                self.run(connection, "DELETE FROM {release_view_target} WHERE view = :view", gone)
-                self.run(connection, "DELETE FROM {release_view} WHERE view = :view", gone)
+                # After a rollout, what devices run stays on offer to those who run it.
+                names = {"wave": f"wave/{event.wave}", "held": f"held/{event.wave}"}
+                if names["held"] in after.live:
+                    self.run(connection, "UPDATE {release_view_target} SET view = :held WHERE view = :wave", names)
+                self._drop_views(connection, [names["wave"]])
 
-    def _put_production_view(self, connection: Connection, view: str, document: LiveDocument) -> None:
+    def _put_view(self, connection: Connection, tag: Tag, view: str, document: LiveDocument) -> None:
         self.run(connection, "DELETE FROM {release_view} WHERE view = :view", {"view": view})
         self.run(
             connection,
             "INSERT INTO {release_view} (view, repository, rank, version, expires, wave, document, content) "
-            "VALUES (:view, :view, :rank, :version, :expires, :wave, :document, :content)",
+            "VALUES (:view, :repository, :rank, :version, :expires, :wave, :document, :content)",
             {
                 "view": view,
-                "rank": PRODUCTION_RANK,
+                "repository": tag.view,
+                "rank": PRODUCTION_RANK if view == tag.view else HELD_RANK,
                 "version": document.version,
                 "expires": to_epoch(document.expires),
                 "wave": document.wave,
@@ -226,55 +294,9 @@ class Releases(Fold):
             },
         )
 
-    def _metadata_published(self, connection: Connection, row: Row, data: Data) -> None:
-        repository = data["repository"]
-        key = {"repository": repository}
-        self.run(connection, "DELETE FROM {release_publication} WHERE repository = :repository", key)
-        self.insert(
-            connection,
-            "release_publication",
-            ("repository", "version", "root_version", "position"),
-            [(repository, data["views"][-1]["version"], data["root_version"], row.position)],
-        )
-        self.insert(
-            connection,
-            "release_document",
-            ("repository", "version", "wave", "view", "keyid", "signature", "content_position", "position"),
-            [
-                (repository, d["version"], d["wave"], d["view"], d["keyid"], d["signature"], d["content_position"],
-                 row.position)
-                for d in data["documents"]
-            ],
-        )  # fmt: skip
-        names = [(name,) for name in [view["view"] for view in data["views"]] + data["removed"]]
-        self.many(connection, "DELETE FROM {release_published} WHERE view = ?", names)
-        # A closed view shows production's files one last time: same version, same lifetime.
-        shown = {view["view"]: view for view in data["views"]}
-        rows = [(name, view, False) for name, view in shown.items()]
-        self.many(connection, "DELETE FROM {release_published} WHERE view = ?", [(name,) for name in data["closed"]])
-        rows += [(name, shown[repository], True) for name in data["closed"]]
-        content = {d["version"]: d["content_position"] for d in data["documents"]}
-        self.insert(
-            connection,
-            "release_published",
-            ("view", "repository", "version", "targets_version", "content_position", "snapshot_expires",
-             "timestamp_expires", "signed_at", "position", "closed"),
-            [
-                (name, repository, v["version"], v["targets_version"],
-                 content.get(v["targets_version"], self._content(connection, repository, v["targets_version"])),
-                 _seconds(v["snapshot_expires"]), _seconds(v["timestamp_expires"]), row.recorded_at, row.position,
-                 closed)
-                for name, v, closed in rows
-            ],
-        )  # fmt: skip
-
-    def _content(self, connection: Connection, repository: str, version: int) -> int | None:
-        position: int | None = self.scalar(
-            connection,
-            "SELECT content_position FROM {release_document} WHERE repository = :repository AND version = :version",
-            {"repository": repository, "version": version},
-        )
-        return position
+    def _drop_views(self, connection: Connection, views: Iterable[str]) -> None:
+        for table in ("release_view_target", "release_view"):
+            self.many(connection, f"DELETE FROM {{{table}}} WHERE view = ?", [(view,) for view in views])
 
     def tag(self, connection: Connection, name: str) -> Tag:
         """The state of a tag."""

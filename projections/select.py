@@ -3,7 +3,7 @@
 Rules of this module (DESIGN §2, §6; the arithmetic is in `ledger.domain.rollout`):
 
 * matching = production devices on the wave's tag, within the group and the list.
-* candidates = matching, not yet in the wave (listed, or by a group), and below its number.
+* candidates = matching, not yet in the wave (listed, or by a group), below its number, and not held above it.
 * order: online ones first, then (draw x odd(wave)) mod 2147483647: the same integers in SQLite and PostgreSQL.
 * A list of uuids of any length goes through a temporary table.
 """
@@ -17,13 +17,13 @@ from sqlalchemy import Connection, text
 from ledger.application.facts import Reach
 from ledger.domain.rollout import Choice, Limit, selection_order
 from ledger.store import bulk
+from projections.membership import held_above, in_wave
 
 _MODULUS = 2147483647
 
-_IN_WAVE = (
-    "(EXISTS (SELECT 1 FROM fleet_member m WHERE m.dev = d.dev AND m.tag = d.tag AND m.wave = :wave) "
-    "OR EXISTS (SELECT 1 FROM fleet_wave_group g WHERE g.tag = d.tag AND g.grp = d.grp AND g.wave = :wave))"
-)
+_IN_WAVE = in_wave(":wave")
+# A held device that is not known to run the number that holds it may not be asked to go back either.
+_BELOW = f"d.number < :number AND NOT {held_above(':number')}"
 
 
 def group_members(connection: Connection, reach: Reach) -> tuple[int, int]:
@@ -38,7 +38,7 @@ def group_members(connection: Connection, reach: Reach) -> tuple[int, int]:
 
 def group_now(connection: Connection, reach: Reach, *, candidates: bool) -> tuple[str, ...]:
     """The uuids of a group's production devices on the tag; of the candidates among them only, for a plan."""
-    where = _matching(reach) + (f" AND d.number < :number AND NOT {_IN_WAVE}" if candidates else "")
+    where = _matching(reach) + (f" AND {_BELOW} AND NOT {_IN_WAVE}" if candidates else "")
     params = {**_params(connection, reach), "number": reach.number}
     return tuple(
         connection.execute(text(f"SELECT d.uuid FROM fleet_device d WHERE {where} ORDER BY d.dev"), params).scalars()
@@ -72,7 +72,7 @@ def choose(connection: Connection, reach: Reach, limit: Limit | None, online_sin
     chosen = connection.execute(
         text(
             f"SELECT d.uuid FROM fleet_device d LEFT JOIN sighting s ON s.dev = d.dev "
-            f"WHERE {where} AND d.number < :number AND NOT {_IN_WAVE} "
+            f"WHERE {where} AND {_BELOW} AND NOT {_IN_WAVE} "
             f"ORDER BY CASE WHEN s.seen_at >= :since THEN 0 ELSE 1 END, (d.draw * :odd) % {_MODULUS}, d.dev "
             "LIMIT :quota"
         ),
@@ -84,7 +84,7 @@ def choose(connection: Connection, reach: Reach, limit: Limit | None, online_sin
 
 def _skipped(connection: Connection, reach: Reach, params: dict[str, Any]) -> int:
     """How many of the listed devices are in the wave, or at its number, already."""
-    statement = f"SELECT count(*) FROM fleet_device d WHERE {_matching(reach)} AND (d.number >= :number OR {_IN_WAVE})"
+    statement = f"SELECT count(*) FROM fleet_device d WHERE {_matching(reach)} AND (NOT ({_BELOW}) OR {_IN_WAVE})"
     return int(connection.execute(text(statement), {**params, "number": reach.number}).scalar_one())
 
 

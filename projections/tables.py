@@ -17,13 +17,14 @@ from collections.abc import Callable
 from sqlalchemy import Boolean, Column, Index, Integer, MetaData, PrimaryKeyConstraint, Table, Text, text
 
 NEW = "__new"
+SCHEMA_VERSION = 2  # of all projection tables; a change of any of them raises it, and migrate rebuilds them
 
 _TableMaker = Callable[..., None]
 
 
 def shared_tables() -> MetaData:
     """What is not rebuilt: checkpoints, what reached a destination, and telemetry (times in seconds since 1970)."""
-    metadata = MetaData(info={"component": "projections", "version": 1})
+    metadata = MetaData(info={"component": "projections", "version": SCHEMA_VERSION})
     Table(
         "projection",
         metadata,
@@ -36,6 +37,14 @@ def shared_tables() -> MetaData:
         metadata,
         Column("repository", Text, primary_key=True),
         Column("version", Integer, nullable=False),  # of the timestamps that reached a destination
+    )
+    # Publications up to `position` are at a destination in full, of all repositories ("") but those with a row.
+    Table(
+        "reached",
+        metadata,
+        Column("destination", Text, primary_key=True),
+        Column("repository", Text, primary_key=True),
+        Column("position", Integer, nullable=False),
     )
     Table(
         "sighting",
@@ -54,12 +63,14 @@ def release_tables(suffix: str = "", generation: int = 0) -> MetaData:
     table("member", "member* role")
     table("root", "repository* version#* expires# metadata position#")
     table("online_key", "repository* role* keyid key")
+    table("replaced_key", "repository* role* keyid* replaced_at#")
     table("ci_target", "name* number# hardware_id body position#", indexes=["number"])
     table("ci_tag", "tag* name*")
+    table("ci_pruned", "name* number# body")
     table(
         "tag",
         "tag* number# lane# active_wave? active_number#? active_promoted!? production_wave? production_view? "
-        "production_version#? production_expires#? production_content?",
+        "production_version#? production_expires#? production_content? held",
     )
     table(
         "wave",
@@ -79,10 +90,12 @@ def release_tables(suffix: str = "", generation: int = 0) -> MetaData:
     table("publication", "repository* version# root_version# position#")
     table(
         "published",
-        "view* repository version# targets_version# content_position#? snapshot_expires# timestamp_expires# "
-        "signed_at# position# closed!",
+        "view* repository version# targets_version# targets_length# targets_sha256 content_position#? "
+        "snapshot_expires# timestamp_expires# signed_at# position# closed!",
         indexes=["repository"],
     )
+    table("resigned", "repository* version#* position#")
+    table("raised", "repository* metadata# targets# position#")
     table("document", "repository* version#* wave? view keyid signature content_position#? position#")
     return metadata
 
@@ -92,7 +105,8 @@ def fleet_tables(suffix: str = "", generation: int = 0) -> MetaData:
     metadata = MetaData()
     table = _maker(metadata, "fleet_", suffix, generation)
     table("name", "kind* id#* name", unique=[("kind name", None)])
-    table("tag", "tag#* active#")
+    # number: the highest that completed; held: the highest of a held view, 0 for none; moved: when one was last left.
+    table("tag", "tag#* active# number# held# moved#")
     table("wave", "wave#* tag# number# status opened# closed#?", indexes=["tag"])
     table("wave_target", "wave#* target#*")
     table("wave_group", "tag#* grp#* wave#* position#")
@@ -100,9 +114,10 @@ def fleet_tables(suffix: str = "", generation: int = 0) -> MetaData:
         "device",
         "dev#* uuid name hw# tag# grp# production# joined# number# target# reported_at# draw#",
         indexes=["tag production grp number draw", "name"],
+        partial=[("target tag grp", "target > 0")],
         unique=[("uuid", None)],
     )
-    table("member", "dev#* tag#* wave#* installed#", indexes=["wave installed"])
+    table("member", "dev#* tag#* wave#* installed# moved#", indexes=["wave installed"])
     table("history", "dev#* position#*")
     return metadata
 
@@ -116,7 +131,11 @@ def _maker(metadata: MetaData, prefix: str, suffix: str, generation: int) -> _Ta
     """A function that adds a table from a line of columns: ``*`` key, ``#`` integer, ``!`` boolean, ``?`` nullable."""
 
     def add(
-        name: str, columns: str, indexes: list[str] | None = None, unique: list[tuple[str, str | None]] | None = None
+        name: str,
+        columns: str,
+        indexes: list[str] | None = None,
+        partial: list[tuple[str, str]] | None = None,
+        unique: list[tuple[str, str | None]] | None = None,
     ) -> None:
         words = columns.split()
         made = Table(prefix + name + suffix, metadata, *map(_column, words))
@@ -124,19 +143,18 @@ def _maker(metadata: MetaData, prefix: str, suffix: str, generation: int) -> _Ta
         made.append_constraint(PrimaryKeyConstraint(*keys))
         # Index names are unique in a whole schema and a renamed table keeps them: the generation tells them apart.
         stem = f"ix_{prefix}{name}_g{generation}"
-        for place, index in enumerate(indexes or []):
-            Index(f"{stem}_{place}", *[made.c[column] for column in index.split()])
+        for place, (index, where) in enumerate([*((i, None) for i in indexes or []), *(partial or [])]):
+            _index(made, f"{stem}_{place}", index, where, unique=False)
         for place, (index, where) in enumerate(unique or []):
-            condition = text(where) if where else None
-            Index(
-                f"{stem}_u{place}",
-                *[made.c[column] for column in index.split()],
-                unique=True,
-                sqlite_where=condition,
-                postgresql_where=condition,
-            )
+            _index(made, f"{stem}_u{place}", index, where, unique=True)
 
     return add
+
+
+def _index(table: Table, name: str, columns: str, where: str | None, *, unique: bool) -> None:
+    condition = text(where) if where else None
+    found = [table.c[column] for column in columns.split()]
+    Index(name, *found, unique=unique, sqlite_where=condition, postgresql_where=condition)
 
 
 def _bare(word: str) -> str:

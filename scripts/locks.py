@@ -26,7 +26,10 @@ UV = "uv==0.13.9"
 # Dev is made within the limits of runtime: the same versions, and more.
 PROFILES = {
     "runtime": ["--group", "build"],
-    "dev": ["--group", "dev", "--extra", "postgres", "--constraint", "scripts/lock.d/runtime.txt"],
+    "dev": [
+        *("--group", "dev", "--extra", "postgres", "--extra", "s3", "--extra", "hsm", "--extra", "aws"),
+        *("--constraint", "scripts/lock.d/runtime.txt"),
+    ],
 }
 
 

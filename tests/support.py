@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine
+from tuf.api.metadata import Root
 from tuf.ngclient import Updater
 
-from ledger.application import devices, targets, waves
+from ledger.application import devices, keys, resign, rootchange, rootupdates, targets, waves
 from ledger.application.factory import FactoryKeys, initialize, make_keys
+from ledger.domain.catalog import Prune
 from ledger.domain.fleet import Device
 from ledger.domain.initiation import WaveRequest
 from ledger.domain.rollout import parse_limit
@@ -25,6 +28,7 @@ from ledger.domain.values import Target, from_epoch, read_target
 from ledger.session import Ledger, Session
 from ledger.store import engine as store
 from ledger.store import events, migrate
+from ledger.tuf.keypair import KeyPair, generate
 from ledger.tuf.online import OnlineKeys
 from projections import runner
 from projections.facts import Facts
@@ -77,14 +81,16 @@ def device(
 class Factory:
     """A factory with its ledger. The clock is `now`; set it or `wait`."""
 
-    def __init__(self, path: Path, holders: int = 1, threshold: int = 2) -> None:
+    def __init__(self, path: Path, holders: int = 1, threshold: int = 2, now: int = START) -> None:
         self.path = path
-        self.now = START
+        self.now = now
         self.actor = "alice"
         self.facts = Facts()
         self.holders, self.threshold = holders, threshold
         self.keys = factory_keys(holders, threshold)
         self.online = online_keys(self.keys)
+        self.root_pairs = [self.keys.root] if self.keys.root else []  # as they are now; those of targets are in `keys`
+        self.replaced: list[KeyPair] = []  # online keys that are still at hand
         self.engine = self._open()
 
     def _open(self) -> Engine:
@@ -109,7 +115,9 @@ class Factory:
         self.engine.dispose()
         shutil.copyfile(self.path, path)
         other = Factory(path, self.holders, self.threshold)
-        other.now = self.now
+        other.now, other.threshold, other.holders = self.now, self.threshold, self.holders
+        other.keys, other.online = self.keys, self.online
+        other.root_pairs, other.replaced = list(self.root_pairs), list(self.replaced)
         return other
 
     @property
@@ -130,6 +138,12 @@ class Factory:
     def import_targets(self, made: Sequence[Target]) -> None:
         """Import CI targets."""
         targets.import_targets(self.ledger, self.facts, made, "ci.json")
+
+    def prune(self, *names: str, tags: Sequence[str] = (), keep: int = 0) -> Prune:
+        """Prune CI targets by name or by tags."""
+        if tags:
+            return targets.prune_tagged(self.ledger, self.facts, tags, keep)
+        return targets.prune_named(self.ledger, self.facts, names)
 
     def register(self, *made: Device) -> devices.Imported:
         """Import devices."""
@@ -177,6 +191,80 @@ class Factory:
     def cancel(self, wave: str) -> None:
         """End a wave."""
         waves.cancel(self.ledger, self.facts, wave, None)
+
+    # What holders do with keys. `root_expires` makes each root outlive the one before it.
+
+    def root_expires(self) -> datetime:
+        """When the next root expires."""
+        with self.ledger.reading() as connection:
+            version = self.facts.trusted(connection, "production").version
+        return from_epoch(self.now + LIFETIME_SECONDS + version * HOUR)
+
+    def resign(
+        self, name: str, *, days: int | None = None, above: resign.Versions | None = None, holders: int | None = None
+    ) -> list[resign.SignedAnew]:
+        """Sign live documents anew; without days under the expiry that they have."""
+        expires = None if days is None else from_epoch(self.now) + timedelta(days=days)
+        signers = self.keys.targets[: self.threshold - 1 if holders is None else holders]
+        request = resign.ResignRequest(name, expires, above)
+        return resign.resign(self.ledger, self.facts, request, lambda _root, _online: signers)
+
+    def renew_root(self) -> rootchange.Changed:
+        """A later expiry."""
+        return keys.renew_root(self.ledger, self.facts, self.root_expires(), self.root_pairs)
+
+    def rotate_offline(self, role: str, place: int = 0, *, with_old: bool = True) -> rootchange.Changed:
+        """A new root or targets key; the targets key that goes signs along, if it is not lost."""
+        pairs = self.root_pairs if role == "root" else list(self.keys.targets)
+        old, new = pairs[place], generate("ed25519")
+        signers = [pair for pair in self.keys.targets if with_old or pair is not old]
+        rotation = keys.OfflineRotation(role, old.keyid, new, self.root_expires(), self.root_pairs, signers)
+        changed = keys.rotate_offline_key(self.ledger, self.facts, rotation)
+        pairs[place] = new
+        if role == "targets":
+            self.hold(pairs)
+        return changed
+
+    def rotate_online(self, role: str, *, keep: bool = True) -> rootchange.Changed:
+        """A new online key of production; the old one stays at hand, if it is not lost."""
+        old, new = self.keys.online[f"production.{role}"], generate("ed25519")
+        rotation = keys.OnlineRotation(
+            role, new, self.root_expires(), self.root_pairs, self.keys.targets, old if keep else None
+        )
+        changed = keys.rotate_online_key(self.ledger, self.facts, rotation)
+        self._go_online(f"production.{role}", new, keep=keep)
+        return changed
+
+    def rotate_ci(self, role: str, *, keep: bool = True) -> None:
+        """A new key of the CI root."""
+        new = generate("ed25519")
+        keys.rotate_ci_key(self.ledger, self.facts, role, new, self.online, self.root_expires())
+        self._go_online(f"ci.{role}", new, keep=keep)
+
+    def updates(
+        self, *edits: Callable[[Root], None], root: Sequence[KeyPair] = (), targets: Sequence[KeyPair] = ()
+    ) -> rootchange.Changed:
+        """A change by several holders, each of whom signs alone; those that were given, too."""
+        rootupdates.begin(self.ledger, self.facts, self.root_expires())
+        for edit in edits:
+            rootupdates.edit(self.ledger, self.facts, edit)
+        for pair in (*self.root_pairs, *root):
+            rootupdates.sign(self.ledger, self.facts, rootupdates.find_among([pair], "memory"))
+        with self.ledger.reading() as connection:
+            wanted = any(one.need for one in rootupdates.review(connection, self.facts).documents)
+        for pair in (*self.keys.targets, *targets) if wanted else ():
+            rootupdates.sign_targets(self.ledger, self.facts, rootupdates.find_among([pair], "memory"))
+        return rootupdates.apply(self.ledger, self.facts)
+
+    def hold(self, pairs: Sequence[KeyPair], threshold: int | None = None) -> None:
+        """From now on these are the holders' targets keys."""
+        self.keys = replace(self.keys, targets=tuple(pairs))
+        self.holders, self.threshold = len(pairs), threshold or self.threshold
+
+    def _go_online(self, name: str, new: KeyPair, *, keep: bool) -> None:
+        self.replaced += [self.keys.online[name]] if keep else []
+        self.keys = replace(self.keys, online={**self.keys.online, name: new})
+        self.online = OnlineKeys([*self.keys.online.values(), *self.replaced, self.keys.ledger], "memory")
 
     def publish(
         self, destination: Destination, *, refresh: bool = False, force: bool = False, keys: bool = True

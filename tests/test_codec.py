@@ -36,22 +36,31 @@ COLUMNS = (
     (True, False),
 )
 
+RESIGNED = (e.Document("held/v40", 2001, TIME, "v40", None),)
+SIGNER, OLD_SIGNER = e.KeySignatures("cd" * 32, ("06" * 64,)), e.KeySignatures("ef" * 32, ("07" * 64,))
 EXAMPLES = [
     e.FactoryInitialized("acme", "ab" * 32),
     e.MemberAdded("alice", "owner"),
     e.MemberRemoved("alice"),
     e.RootPublished("production", 1, TIME, '{"signed": "…"}\n'),
     e.OnlineKeySet("ci", "timestamp", "cd" * 32, KEY),
+    e.RootProposed(3, '{"_type":"root"}', TIME),
+    e.RootSigned(3, "cd" * 32, "04" * 64),
+    e.ProposedTargetsSigned(3, "tag:release", RESIGNED, "cd" * 32, ("05" * 64,)),
+    e.RootUpdateClosed(3, "applied"),
     e.CiTargetsImported("ci.json", {"b-48": TARGET, "a-48": {**TARGET, "length": 0}}),
+    e.CiTargetsPruned(("a-48", "b-48")),
     e.WaveOpened("release", "v48", 48, 1, 2),
     e.TargetsPromoted("release", "v48", 48, 1000, TIME),
     e.TargetsPruned("release", "v48", (40, 41), ("a-40", "a-41")),
+    e.TargetsResigned("release", 2, 4, RESIGNED, (SIGNER,), (OLD_SIGNER,)),
     e.WaveClosed("release", "v48", "canceled", (e.Recovery("production/release", 2000, TIME, None),)),
     e.WaveInitialized(
         "v48", "release", 48, None, (40,), ("a-48",), TIME, 1, 2,
         (e.Document("wave/v48", 1000, TIME, None, "{}"), e.Document("production/release", 2000, TIME, "v40", None)),
     ),
     e.WaveSigned("v48", "cd" * 32, ("01" * 64, "02" * 64)),
+    e.WaveResigned("v48", 2, 2, RESIGNED, (SIGNER,), (OLD_SIGNER,)),
     e.WaveRolledOut("v48", 1, e.Selector("canary", "25%", None), False, 3, 1, "ab" * 32, None),
     e.WaveCompleted("v48"),
     e.WaveCanceled("v48", "battery drain"),
@@ -66,6 +75,9 @@ EXAMPLES = [
         (e.ViewPublished("wave/v48", 7, 1000, "{}", "{}", TIME, TIME),),
         ("wave/v40",), ("wave/v30",),
     ),
+    e.DocumentCosigned("ci/main", 4, (e.KeySignatures("ef" * 32, ("07" * 64,)),)),
+    e.VersionsRaised("production/release", 12, 4003),
+    e.BundleExported("production/release", 1, e.ViewPublished("production/release", 9, 2000, "{}", "{}", TIME, TIME)),
 ]  # fmt: skip
 BY_TOPIC = {example.topic: example for example in EXAMPLES}
 

@@ -8,22 +8,21 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-TESTS = sorted(
-    (f"{file.relative_to(ROOT)}::{node.name}:{node.lineno}", node)
-    for file in (ROOT / "tests").rglob("test_*.py")
-    for node in ast.walk(ast.parse(file.read_bytes()))
-    if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
-)
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 MODULES = sorted(file for package in ("ledger", "projections", "cli") for file in (ROOT / package).rglob("*.py"))
 
 
-@pytest.mark.parametrize("test", [node for _, node in TESTS], ids=[name for name, _ in TESTS])
-def test_every_test_has_a_docstring(test):
+@pytest.mark.parametrize("file", TESTS, ids=lambda file: str(file.relative_to(ROOT)))
+def test_every_test_has_a_docstring(file):
     """A sentence, so it ends like one."""
-    text = ast.get_docstring(test) or ""
+    tests = [
+        node
+        for node in ast.walk(ast.parse(file.read_bytes()))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    ]
+    told = {f"{test.name}:{test.lineno}": (ast.get_docstring(test) or "").split("\n\n")[0].rstrip() for test in tests}
 
-    assert text, f"{test.name} has no docstring"
-    assert text.split("\n\n")[0].rstrip()[-1] in ".:?!", f"{test.name}: {text!r}"
+    assert {name: text for name, text in told.items() if text[-1:] not in tuple(".:?!")} == {}
 
 
 @pytest.mark.parametrize("file", MODULES, ids=lambda file: str(file.relative_to(ROOT)))

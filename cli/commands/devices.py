@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.context import open_ledger, reading, say_dry_run
+from cli.context import open_ledger, publish_now, reading, say_dry_run
 from cli.options import DryRun, Limit, Page, group
 from cli.output import FormatOption, Output, Table, say, show, warn, when, yes
 from projections.queries import devices as query
@@ -167,16 +167,22 @@ def report(
 ) -> None:
     """Take in what devices say they run: CSV with uuid,target,seen_at. Unknown devices are counted, never fatal.
 
+    Publishes when a device no longer runs the target that it was held on: it goes to production with that publication.
+
     Example: waveledger devices report reports.csv
     """
     from cli.formats.reports import read_reports
     from ledger.application import devices
+    from ledger.store.events import head
     from projections.facts import Facts
 
     reports = read_reports(file)
     if file == "-":
         reports = iter(list(reports))  # to the end, before the ledger is locked: standard input can be slow
-    came = devices.report(open_ledger(ctx), Facts(), reports, dry_run=dry_run)
+    ledger = open_ledger(ctx)
+    with ledger.reading() as connection:
+        before = head(connection).size
+    came = devices.report(ledger, Facts(), reports, dry_run=dry_run)
     document = {
         "changed": came.changed,
         "sightings": came.sightings,
@@ -196,6 +202,10 @@ def report(
         if names:
             more = f" and {len(names) - 20} more" if len(names) > 20 else ""
             warn(f"{len(names)} {what}: {', '.join(names[:20])}{more}")
+    with ledger.reading() as connection:
+        moved = query.moved_since(connection, before)
+    if moved:
+        publish_now(ctx, ledger)
 
 
 def _document(device: query.DeviceRow) -> dict[str, Any]:

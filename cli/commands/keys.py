@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from sqlalchemy import text
 
+from cli.commands import keys_rotate, keys_updates
 from cli.context import reading
 from cli.options import group
 from cli.output import Format, FormatOption, Output, Table, chosen, show
@@ -14,6 +15,10 @@ from cli.output import Format, FormatOption, Output, Table, chosen, show
 app = group("The TUF roots and their keys.")
 tuf = group("The TUF roots and their keys.")
 app.add_typer(tuf, name="tuf")
+tuf.command("rotate-offline-key")(keys_rotate.rotate_offline_key)
+tuf.command("rotate-online-key")(keys_rotate.rotate_online_key)
+tuf.command("renew-root")(keys_rotate.renew_root)
+tuf.add_typer(keys_updates.app, name="updates")
 
 
 @app.callback()

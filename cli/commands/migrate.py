@@ -15,11 +15,22 @@ app = single()
 def migrate(ctx: typer.Context, format: FormatOption = None) -> None:
     """Bring an older store's schema up to date. Nothing else does; on one that is up to date it changes nothing.
 
+    Events stay as they are; projections are rebuilt from them.
+
     Example: waveledger migrate
     """
+    from cli.progress import bar
     from ledger.store import engine as store
     from ledger.store import migrate as schema
+    from projections.upgrade import upgrade
 
-    came = schema.migrate(store.open_engine(settings_of(ctx).store))
-    changed = "" if came.found == came.now else f", was {came.found}"
-    show(Output({"found": came.found, "now": came.now}, lines=[f"schema version {came.now}{changed}"]), format)
+    engine = store.open_engine(settings_of(ctx).store)
+    came = schema.migrate(engine)
+    with bar("events") as progress:
+        projections = upgrade(engine, progress)
+    document = {"found": came.found, "now": came.now, "projections": projections._asdict()}
+    lines = [
+        f"{what}: version {version.now}" + ("" if version.found == version.now else f", was {version.found}")
+        for what, version in (("event store", came), ("projections", projections))
+    ]
+    show(Output(document, lines=lines), format)

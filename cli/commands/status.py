@@ -7,9 +7,10 @@ from typing import Any
 
 import typer
 
+from cli import attention
 from cli.context import reading, settings_of
 from cli.options import OfflineThreshold, single
-from cli.output import FormatOption, Output, Table, show, warn, when
+from cli.output import FormatOption, Output, Table, show, warn
 
 app = single()
 
@@ -33,7 +34,7 @@ def status(ctx: typer.Context, offline_threshold: OfflineThreshold = 4, format: 
         first = events.get(connection, 1)
         production, test = query.devices(connection)
         rows = query.tags(connection, online_since=now - offline_threshold * 3600)
-        warnings = [_aged(expiry, now) for expiry in query.expiries(connection) if _past_half(expiry, now)]
+        warnings = attention.warnings(connection, now)
         warnings += [
             f"view {view} is recorded, not yet published: waveledger tuf publish"
             for view in query.unpublished(connection)
@@ -89,18 +90,9 @@ def _part(row: Any, part: Any) -> dict[str, Any]:
         "on_latest": part.on_latest,
         "on_orphan": part.on_orphan,
         "online": part.online,
+        "held": part.held,
         "targets": [
             {"version": number, "devices": devices, "orphan": number > 0 and number not in row.known}
             for number, devices in sorted(part.versions.items())
         ],
     }
-
-
-def _past_half(expiry: Any, now: int) -> bool:
-    return bool(2 * now >= expiry.since + expiry.expires)
-
-
-def _aged(expiry: Any, now: int) -> str:
-    state = "expired at" if expiry.expires <= now else "is past half of its life and expires at"
-    advice = "waveledger tuf refresh" if "timestamp" in expiry.what else "plan its renewal"
-    return f"{expiry.what} {state} {when(expiry.expires)}: {advice}"

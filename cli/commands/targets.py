@@ -6,12 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.commands import targets_resign
 from cli.context import open_ledger, publish_now, reading, say_dry_run
 from cli.options import DryRun, group
-from cli.output import Format, FormatOption, Output, Table, chosen, show, when
+from cli.output import Format, FormatOption, Output, Table, chosen, say, show, when
 from projections.queries import targets as query
 
 app = group("CI targets and production targets.")
+app.command("resign")(targets_resign.resign)
 
 
 @app.command("import")
@@ -115,6 +117,53 @@ def show_targets(
     show(Output(document, [], lines[:-1]) if chosen(format) is not Format.CSV else _ci_output(found), format)
 
 
+@app.command("prune")
+def prune(
+    ctx: typer.Context,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="CI targets by name.")] = None,
+    by_tag: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TAG", help="Those with this tag alone; given again, with exactly these tags."),
+    ] = None,
+    keep_last: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="With --by-tag: the newest N target numbers stay.")
+    ] = None,
+    dry_run: DryRun = False,
+    format: FormatOption = None,
+) -> None:
+    """Serve CI targets no more. Waves and production targets keep what they have.
+
+    By name, all or none; or by tag: a target that has another tag as well stays, as with fioctl. Nothing to prune is
+    no error. A name stays taken: CI may bring the same target again, never another content under its name.
+
+    Example: waveledger targets prune --by-tag main --keep-last 20
+    """
+    from cli.errors import UsageError
+    from ledger.application import targets
+    from projections.facts import Facts
+
+    if bool(names) == bool(by_tag) or (keep_last and not by_tag):
+        problem = "name targets, or a tag with --by-tag TAG [--keep-last N]"
+        raise UsageError(problem=problem, command="waveledger targets prune")
+    ledger = open_ledger(ctx)
+    if by_tag:
+        tags = list(dict.fromkeys(by_tag))
+        came = targets.prune_tagged(ledger, Facts(), tags, keep_last or 0, dry_run=dry_run)
+    else:
+        came = targets.prune_named(ledger, Facts(), names or [], dry_run=dry_run)
+    count = f"{len(came.pruned)} CI target" + ("" if len(came.pruned) == 1 else "s")
+    lines = [f"{'would prune' if dry_run else 'pruned'} {count}", *(f"  {name}" for name in came.pruned)]
+    table = Table(["name"], [(name,) for name in came.pruned])
+    document = {"pruned": list(came.pruned), "dry_run": dry_run}
+    show(Output(document, [table], lines) if chosen(format) is Format.CSV else Output(document, [], lines), format)
+    if came.shared:
+        say(f"{len(came.shared)} more have other tags too and stay, e.g. {came.shared[0]}: prune them by name")
+    if dry_run:
+        say_dry_run([event.topic for event in came.events])
+    elif came.events:
+        publish_now(ctx, ledger)
+
+
 def _ci_output(found: list[query.CiTarget]) -> Output:
     document = {
         "targets": [{"name": t.name, "version": t.version, "hardware_id": t.hardware_id, "tags": t.tags} for t in found]
@@ -146,4 +195,5 @@ def _show_raw(connection: Any, found: query.Production) -> None:
 
     if found.wave is None or found.document is None:
         raise NoProductionYet(tag=found.tag)
-    typer.echo(orjson.dumps(publish.metadata_of(connection, found.wave, found.document), option=orjson.OPT_INDENT_2))
+    metadata = publish.metadata_of(connection, f"production/{found.tag}", found.wave, found.document)
+    typer.echo(orjson.dumps(metadata, option=orjson.OPT_INDENT_2))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from cli.context import destination, open_ledger, say_dry_run, settings_of
+from cli.context import settings_of
 from cli.options import DryRun, group
-from cli.output import FormatOption, Output, Table, say, show
+from cli.output import FormatOption
 
 app = group("Publish, refresh and verify the TUF repositories.")
 
@@ -23,7 +24,9 @@ def publish(ctx: typer.Context, where: Where = None, dry_run: DryRun = False, fo
 
     Example: waveledger tuf publish /srv/tuf
     """
-    _emit(ctx, where, format, refresh=False, force=False, dry_run=dry_run)
+    from cli.emitting import emit
+
+    emit(ctx, _where(ctx, where), format, refresh=False, force=False, dry_run=dry_run)
 
 
 @app.command("refresh")
@@ -34,13 +37,17 @@ def refresh(
     dry_run: DryRun = False,
     format: FormatOption = None,
 ) -> None:
-    """Renew what grows old, then publish.
+    """Renew what grows old, then publish, and say what expires next.
 
-    Timestamps and snapshots past half of their life are signed again. Run it hourly from cron.
+    Timestamps and snapshots past half of their life are signed again, CI's targets and root too. Run it hourly from
+    cron, on as many machines as you like: nothing is signed twice. A repository in trouble does not keep the others
+    from it; the exit code tells.
 
     Example: waveledger tuf refresh /srv/tuf
     """
-    _emit(ctx, where, format, refresh=True, force=force, dry_run=dry_run)
+    from cli.emitting import emit
+
+    emit(ctx, _where(ctx, where), format, refresh=True, force=force, dry_run=dry_run)
 
 
 @app.command("verify")
@@ -48,79 +55,46 @@ def verify(
     ctx: typer.Context,
     where: Where = None,
     now: Annotated[str | None, typer.Option(metavar="TIME", help="The clients' clock (RFC 3339).")] = None,
+    no_ledger: Annotated[
+        bool, typer.Option("--no-ledger", help="Look at the tree alone, as somebody who has no ledger.")
+    ] = False,
     format: FormatOption = None,
 ) -> None:
-    """Check a published tree as a client would, view by view. Needs no ledger. Exit 6: a client would refuse a view.
+    """Check a published tree, or an offline bundle, as clients see it.
+
+    Each view from nothing and from every root; with the ledger at hand, also from whatever devices may have seen
+    before, and all files against what was published. Without a ledger, files are compared with each other.
+    Exit 6: a client would refuse a view, or a file is not what it should be.
 
     Example: waveledger tuf verify /srv/tuf
     """
-    from cli.errors import ProblemsFound
+    from cli.verifying import verify as look
     from ledger.domain.values import parse_time
-    from projections.tuf import verify as check
 
-    place = _where(ctx, where)
-    target = destination(place)
-    views = check.find_views(target.root)
-    checked, findings = check.check_views(target, views, now=parse_time(now) if now else None)
-    if not views:
-        findings.append(check.Finding("", "NoViews", f"{place} holds no published view"))
-    document = {
-        "ok": not findings,
-        "views": [
-            {
-                "view": c.view,
-                "root_version": c.root_version,
-                "version": c.version,
-                "targets_version": c.targets_version,
-                "targets": list(c.targets),
-            }
-            for c in checked
-        ],
-        "findings": [{"view": f.view, "kind": f.kind, "message": f.message} for f in findings],
-    }
-    tables = [
-        Table(
-            ["view", "root", "timestamp", "targets version", "targets"],
-            [(c.view, c.root_version, c.version, c.targets_version, len(c.targets)) for c in checked],
-        )
-    ]
-    if findings:
-        tables.append(Table(["view", "kind", "message"], [tuple(f) for f in findings], "Findings"))
-    show(Output(document, tables), format)
-    if findings:
-        advice = f"waveledger tuf {'refresh renews what expired' if views else 'publish DIR writes a tree'}"
-        raise ProblemsFound(count=len(findings), what=place, advice=advice)
+    look(ctx, _where(ctx, where), parse_time(now) if now else None, format, no_ledger=no_ledger)
 
 
-def _emit(ctx: typer.Context, where: str | None, format: Any, *, refresh: bool, force: bool, dry_run: bool) -> None:
-    from cli.errors import NothingToPublishWith
-    from cli.progress import bar
-    from ledger.tuf.online import find_online
-    from projections.tuf import emitter
+@app.command("export")
+def export(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="WAVE|TAG", help="Or a view: production/TAG, wave/WAVE, held/WAVE.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="New, or empty.")],
+    expires_in_days: Annotated[
+        int | None, typer.Option(min=1, max=36_500, metavar="N", help="Default: 30, or what root and targets allow.")
+    ] = None,
+    dry_run: DryRun = False,
+    format: FormatOption = None,
+) -> None:
+    """Make an offline bundle, for devices without a network.
 
-    settings = settings_of(ctx)
-    place = _where(ctx, where)
-    ledger = open_ledger(ctx)
-    keys = find_online(settings.online_keys)
-    if keys is None:
-        if refresh:
-            raise NothingToPublishWith(where=settings.online_keys)
-        say(f"no online keys at {settings.online_keys}: writing what was signed before")
-    with bar("publishing") as progress:
-        came = emitter.emit(
-            ledger, keys, destination(place), refresh=refresh, force=force, dry_run=dry_run, progress=progress
-        )
-    document = {"destination": place, "signed": came.repositories, "views": came.views, "dry_run": dry_run}
-    if dry_run:
-        lines = [f"would sign: {', '.join(came.repositories) or 'nothing, all of it is'}"]
-        show(Output(document, lines=lines), format)
-        say_dry_run(["metadata.published/1" for _ in came.repositories])
-        return
-    lines = [
-        f"signed: {', '.join(came.repositories) or 'nothing, all of it was'}",
-        f"written to {place}: {', '.join(came.views) or 'nothing, all of it was there'}",
-    ]
-    show(Output(document, lines=lines), format)
+    DIR becomes a TUF metadata directory with a bundle.json that lists what to bring along: it holds no target files.
+    A device takes it if it saw nothing newer, and can come online later. An active wave must have been rolled out.
+
+    Example: waveledger tuf export stable /mnt/usb/stable --expires-in-days 90
+    """
+    from cli.exporting import export as make
+
+    make(ctx, name, directory, expires_in_days, format, dry_run=dry_run)
 
 
 def _where(ctx: typer.Context, where: str | None) -> str:

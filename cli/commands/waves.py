@@ -9,8 +9,10 @@ import typer
 from cli import completion
 from cli.commands import waves_read
 from cli.context import open_ledger, publish_now, reading, say_dry_run
+from cli.expiry import expiry
 from cli.options import DryRun, Keys, Wave, group
 from cli.output import Format, FormatOption, Output, Table, devices, say, show, warn, when
+from ledger.domain.values import check_name, check_text, parse_number
 
 app = group("Promote a target to production devices, wave by wave.")
 
@@ -51,7 +53,6 @@ def init(
     from cli.signing import find_with
     from ledger.application import waves
     from ledger.domain.initiation import WaveRequest, without_static_delta
-    from ledger.domain.values import check_name, parse_number
     from projections.facts import Facts
 
     number = parse_number(version)
@@ -59,11 +60,11 @@ def init(
         check_name("wave", wave),
         number,
         check_name("tag", tag),
-        _expiry(ctx, expires_days, expires_at),
+        expiry(ctx, expires_days, expires_at, "waves init"),
         _numbers(prune or []),
         check_name("tag", source_tag) if source_tag is not None else None,
     )
-    prepared = waves.init(open_ledger(ctx), Facts(), request, find_with(keys), dry_run=dry_run)
+    prepared = waves.init(open_ledger(ctx), Facts(), request, find_with(ctx, keys), dry_run=dry_run)
     for name in without_static_delta(prepared.new):
         warn(f"{name} has no static delta (custom.delta-stats): devices will download all of it")
     needed = prepared.initialized.threshold - 1
@@ -77,8 +78,9 @@ def init(
         "signatures": {"have": 1, "need": needed},
         "dry_run": dry_run,
     }
+    names = ", ".join(target.name for target in prepared.new)
     lines = [
-        f"wave {wave}: number {number} for tag {tag}, {', '.join(document['targets'])}",  # type: ignore[arg-type]
+        f"wave {wave}: number {number} for tag {tag}, {names}",
         f"signed by 1 of {needed} offline keys; no device sees it yet",
     ]
     show(Output(document, lines=lines), format)
@@ -103,7 +105,7 @@ def sign(ctx: typer.Context, wave: Wave, keys: Keys, dry_run: DryRun = False, fo
     from ledger.domain.wave import ActiveWave
     from projections.facts import Facts
 
-    find = find_with(keys)
+    find = find_with(ctx, keys)
     state = waves.sign(open_ledger(ctx), Facts(), wave, find, dry_run=dry_run)
     assert isinstance(state, ActiveWave)
     have, need = len(state.signed), state.needed
@@ -148,7 +150,6 @@ def rollout(
     from cli.formats.uuids import read_uuids
     from ledger.application import waves
     from ledger.domain.rollout import parse_limit
-    from ledger.domain.values import check_name
     from projections.facts import Facts
 
     usage = "waveledger waves rollout"
@@ -220,7 +221,6 @@ def cancel(
     Example: waveledger waves cancel v52 --reason "battery drain on us-west"
     """
     from ledger.application import waves
-    from ledger.domain.values import check_text
     from projections.facts import Facts
 
     ledger = open_ledger(ctx)
@@ -240,25 +240,8 @@ def cancel(
 
 
 def _numbers(given: list[str]) -> tuple[int, ...]:
-    from ledger.domain.values import parse_number
 
     return tuple(dict.fromkeys(parse_number(number.strip()) for part in given for number in part.split(",")))
-
-
-def _expiry(ctx: typer.Context, days: int | None, at: str | None) -> Any:
-    from datetime import timedelta
-
-    from cli.context import settings_of
-    from cli.errors import UsageError
-    from ledger.domain.values import from_epoch, parse_time
-
-    if days is not None and at is not None:
-        raise UsageError(problem="--expires-days and --expires-at contradict each other", command="waves init")
-    if at is not None:
-        return parse_time(at)
-    if days is not None and not -36_500 <= days <= 36_500:
-        raise UsageError(problem=f"--expires-days {days} is more than a hundred years", command="waves init")
-    return from_epoch(settings_of(ctx).now) + timedelta(days=365 if days is None else days)
 
 
 def _show_rollout(

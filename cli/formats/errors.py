@@ -173,3 +173,29 @@ class DuplicateUuid(BadInput):
     line: int
     uuid: str
     first_line: int
+
+
+class RootNotInChain(BadInput):
+    """A current root that the versioned ones lack, so that the chain is not all that clients have."""
+
+    message = "{file} is none of the versioned roots in {directory}"
+    hint = "add it under its version, N.root.json, or remove it if it is an older copy"
+    file: str
+    directory: str
+
+
+class MetadataUnreadable(BadInput):
+    """A file that is named like TUF metadata, and is not."""
+
+    message = "{file} is not TUF metadata: {problem}"
+    hint = "leave it out of the directory, or take it again from where clients get it"
+    file: str
+    problem: str
+
+
+class TargetsChanged(BadInput):
+    """Two readings of one file differ."""
+
+    message = "{file} changed while it was being read"
+    hint = "nothing was written; run the command again"
+    file: str

@@ -46,6 +46,15 @@ class ReleaseFacts(Protocol):
     def ci_bodies(self, connection: Connection, names: Sequence[str]) -> dict[str, JsonObject]:
         """The TUF targets of those names that are known."""
 
+    def pruned_bodies(self, connection: Connection, names: Sequence[str]) -> dict[str, JsonObject]:
+        """The TUF targets of those names that were pruned, and are not known now."""
+
+    def ci_tagged(self, connection: Connection, tags: Sequence[str]) -> tuple[Target, ...]:
+        """The CI targets that have one of the tags at least."""
+
+    def ci_tags(self, connection: Connection) -> frozenset[str]:
+        """All tags that a CI target ever had."""
+
     def tag(self, connection: Connection, name: str) -> Tag:
         """The state of a tag."""
 
@@ -55,8 +64,23 @@ class ReleaseFacts(Protocol):
     def production_numbers(self, connection: Connection, tag: str) -> dict[str, int]:
         """The numbers of the tag's production targets by name."""
 
+    def tags(self, connection: Connection) -> list[str]:
+        """All tags that a wave was ever for."""
+
+    def tag_of_wave(self, connection: Connection, wave: str) -> str | None:
+        """The tag that a wave is for; None where there is no such wave."""
+
+    def resigned_at(self, connection: Connection, repository: str, version: int) -> int | None:
+        """The position of the event that signed a live document anew under that version."""
+
+    def online_keyids(self, connection: Connection, repository: str) -> dict[str, str]:
+        """The keyids of the online keys of ``production`` or ``ci``, by role."""
+
     def trusted(self, connection: Connection, repository: str) -> Trusted:
         """The newest root of ``production`` or ``ci``."""
+
+    def root_aged(self, connection: Connection, repository: str, now: int) -> bool:
+        """Whether half of the life of the newest root of ``production`` or ``ci`` is over."""
 
 
 class FleetFacts(Protocol):

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from tuf.api.metadata import Root
 
 from ledger.application.facts import FleetFacts, Reach, ReleaseFacts, Trusted
-from ledger.codec import decode
+from ledger.application.signed import own_body, signed_bytes
 from ledger.domain import initiation, members, rollout, wave
 from ledger.domain.errors import Conflict
 from ledger.domain.events import (
@@ -32,6 +32,7 @@ from ledger.domain.events import (
     WaveSigned,
 )
 from ledger.domain.initiation import WaveFacts, WaveRequest
+from ledger.domain.tag import LiveDocument
 from ledger.domain.values import Target, from_epoch
 from ledger.session import Ledger, Session, load
 from ledger.store import events
@@ -97,7 +98,7 @@ def sign(
         state = wave.require_active(_fold(before, name))
         signer = _find(trusted, find_signer)
         wave.require_unsigned_by(state, signer.keyid)
-        to_sign = tuple(signed_bytes(document, own_body(connection, document)) for document in state.init.documents)
+        to_sign = tuple(signed_bytes(document, own_body(connection, document)) for document in state.documents)
     signatures = _sign_all(trusted, signer, to_sign)
     with ledger.writing(dry_run=dry_run) as session:
         members.require_member(facts.members(session.connection), session.actor)
@@ -205,25 +206,6 @@ def fold_wave(connection: Connection, name: str) -> wave.Wave:
     return _fold(load(connection, f"wave:{name}"), name)
 
 
-def own_body(connection: Connection, document: Document) -> bytes:
-    """The targets in a document, as canonical JSON of the targets map."""
-    if document.signed is not None:
-        return documents.split_targets(document.signed.encode()).body
-    if document.content is None:
-        return documents.EMPTY_BODY
-    first = next(events.read(connection, stream=f"wave:{document.content}", limit=1))
-    content = decode(first.topic, first.payload)
-    assert isinstance(content, WaveInitialized)  # a wave's stream begins with it
-    return own_body(connection, content.documents[0])
-
-
-def signed_bytes(document: Document, body: bytes) -> bytes:
-    """The canonical signed part of a document: as it was signed, or rendered again from its header."""
-    if document.signed is not None:
-        return document.signed.encode()
-    return documents.targets_signed(document.version, document.expires, body)
-
-
 def _deliverable(session: Session, name: str, now: int) -> wave.ActiveWave:
     active = wave.require_ready(load_wave(session, name))
     wave.require_unexpired(active, from_epoch(now))
@@ -261,13 +243,9 @@ def _prepare(connection: Connection, request: WaveRequest, trusted: Trusted, kno
     version = versions.version_of(lane)
     own_bytes = documents.targets_signed(version, request.expires, body)
     own = Document(f"wave/{request.wave}", version, request.expires, None, own_bytes.decode())
-    live = tag.production
-    recovery = Document(
-        tag.view,
-        versions.version_of(lane + 1),
-        max(request.expires, live.expires) if live else request.expires,
-        live.content if live else None,
-        None,
+    recoveries = tuple(
+        _recovery(view, versions.version_of(lane + place), request, tag.live.get(view))
+        for place, view in enumerate([*(held.view for held in tag.held), tag.view], start=1)
     )
     root = roots.load_root(trusted.metadata).signed
     initialized = WaveInitialized(
@@ -280,11 +258,17 @@ def _prepare(connection: Connection, request: WaveRequest, trusted: Trusted, kno
         request.expires,
         trusted.version,
         root.roles["targets"].threshold,
-        (own, recovery),
+        (own, *recoveries),
     )
-    opened = WaveOpened(request.tag, request.wave, request.number, lane, lane + 1)
-    to_sign = (own_bytes, signed_bytes(recovery, own_body(connection, recovery)))
+    opened = WaveOpened(request.tag, request.wave, request.number, lane, lane + len(recoveries))
+    to_sign = (own_bytes, *(signed_bytes(document, own_body(connection, document)) for document in recoveries))
     return Prepared(initialized, opened, to_sign, targets.new)
+
+
+def _recovery(view: str, version: int, request: WaveRequest, live: LiveDocument | None) -> Document:
+    """What a view that devices may come back to shows then: its content of today under a higher version."""
+    expires = max(request.expires, live.expires) if live else request.expires
+    return Document(view, version, expires, live.content if live else None, None)
 
 
 def _find(trusted: Trusted, find_signer: FindSigner) -> OfflineSigner:

@@ -21,6 +21,32 @@ from ledger.domain.values import JsonObject
 BATCH = 1000  # devices an event; one event each cost 5 times the space and 100 times the time (DESIGN §3)
 
 
+# what is signed offline
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A targets document: a wave's own (`signed` is the canonical signed part), or one that shows what another has.
+
+    Such a one is kept as its header: its targets are those of the own document of the wave `content` (None: the empty
+    list).
+    """
+
+    view: str
+    version: int
+    expires: datetime
+    content: str | None
+    signed: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeySignatures:
+    """What one key signed: `signatures[i]` (hex) is over the i-th document of the event."""
+
+    keyid: str
+    signatures: tuple[str, ...]
+
+
 # factory: the namespace, and who may act in it
 
 
@@ -75,6 +101,53 @@ class OnlineKeySet:
     key: JsonObject
 
 
+@dataclass(frozen=True, slots=True)
+class RootProposed:
+    """Several holders prepare the next production root; a later proposal of the same update replaces this one.
+
+    `root` is its signed part, as its holders sign it. With `targets_expires` the live documents get a new expiry, too.
+    """
+
+    topic: ClassVar[str] = "root.proposed/1"
+    update: int
+    root: str
+    targets_expires: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RootSigned:
+    """One holder signed the newest proposal of an update; `signature` is in hex."""
+
+    topic: ClassVar[str] = "root.signed/1"
+    update: int
+    keyid: str
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProposedTargetsSigned:
+    """One holder signed the live documents of one owner at their next revision, for an update of the root.
+
+    `owner` is the stream whose documents they are (``tag:T`` or ``wave:W``); `signatures[i]` is over `documents[i]`.
+    """
+
+    topic: ClassVar[str] = "proposed-targets.signed/1"
+    update: int
+    owner: str
+    documents: tuple[Document, ...]
+    keyid: str
+    signatures: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RootUpdateClosed:
+    """The update of the root came to its end; `outcome` is ``applied`` or ``canceled``."""
+
+    topic: ClassVar[str] = "root.update-closed/1"
+    update: int
+    outcome: str
+
+
 # catalog: what CI built
 
 
@@ -85,6 +158,14 @@ class CiTargetsImported:
     topic: ClassVar[str] = "ci-targets.imported/1"
     source: str
     targets: dict[str, JsonObject]
+
+
+@dataclass(frozen=True, slots=True)
+class CiTargetsPruned:
+    """CI targets that are served no more. Waves and production keep what they have of them."""
+
+    topic: ClassVar[str] = "ci-targets.pruned/1"
+    names: tuple[str, ...]
 
 
 # tag: the production line of one tag, and the owner of "at most one active wave"
@@ -126,8 +207,25 @@ class TargetsPruned:
 
 
 @dataclass(frozen=True, slots=True)
+class TargetsResigned:
+    """The tag's live documents (production's, held views') were signed anew, each under a higher version.
+
+    `signers` count under the root `root_version`; `also` are keys of the root before it, whose signatures keep clients
+    going that are in the middle of a refresh. `last_lane` is the tag's highest lane from now on.
+    """
+
+    topic: ClassVar[str] = "targets.resigned/1"
+    tag: str
+    root_version: int
+    last_lane: int
+    documents: tuple[Document, ...]
+    signers: tuple[KeySignatures, ...]
+    also: tuple[KeySignatures, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Recovery:
-    """A view whose document is, from now on, the recovery document that a canceled wave brought."""
+    """A view whose document is, from now on, one that a canceled wave brought; its own one is for the held view."""
 
     view: str
     version: int
@@ -147,21 +245,6 @@ class WaveClosed:
 
 
 # wave: one promotion, from init to its end
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A targets document of a wave: its own (`signed` is the canonical signed part) or a recovery document.
-
-    A recovery document is kept as its header: its targets are those of `content`, the wave whose own document
-    the view showed at init (None: the empty list).
-    """
-
-    view: str
-    version: int
-    expires: datetime
-    content: str | None
-    signed: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +272,19 @@ class WaveSigned:
     wave: str
     keyid: str
     signatures: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WaveResigned:
+    """All documents of an active wave were signed anew, each under a higher version; fields as in TargetsResigned."""
+
+    topic: ClassVar[str] = "wave.resigned/1"
+    wave: str
+    root_version: int
+    threshold: int
+    documents: tuple[Document, ...]
+    signers: tuple[KeySignatures, ...]
+    also: tuple[KeySignatures, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,14 +441,53 @@ class MetadataPublished:
     removed: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class DocumentCosigned:
+    """A CI document of the publication that follows was also signed by keys that were replaced a short while ago.
+
+    So clients go on that know only the root before. Each of `signers` has one signature.
+    """
+
+    topic: ClassVar[str] = "document.cosigned/1"
+    repository: str
+    version: int
+    signers: tuple[KeySignatures, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VersionsRaised:
+    """Versions up to these were given out by a ledger that is lost: this one goes on above them.
+
+    `metadata` is that of timestamps and snapshots, `targets` that of targets documents.
+    """
+
+    topic: ClassVar[str] = "versions.raised/1"
+    repository: str
+    metadata: int
+    targets: int
+
+
+@dataclass(frozen=True, slots=True)
+class BundleExported:
+    """One view of a repository, signed for longer than online metadata, left on a medium for devices without a network.
+
+    Its version is the next of the repository's one line, so whatever is published later is above it.
+    """
+
+    topic: ClassVar[str] = "bundle.exported/1"
+    repository: str
+    root_version: int
+    bundle: ViewPublished
+
+
 Event: TypeAlias = (
     FactoryInitialized | MemberAdded | MemberRemoved
-    | RootPublished | OnlineKeySet
-    | CiTargetsImported
-    | WaveOpened | TargetsPromoted | TargetsPruned | WaveClosed
-    | WaveInitialized | WaveSigned | WaveRolledOut | WaveCompleted | WaveCanceled
+    | RootPublished | OnlineKeySet | RootProposed | RootSigned | ProposedTargetsSigned | RootUpdateClosed
+    | CiTargetsImported | CiTargetsPruned
+    | WaveOpened | TargetsPromoted | TargetsPruned | TargetsResigned | WaveClosed
+    | WaveInitialized | WaveSigned | WaveResigned | WaveRolledOut | WaveCompleted | WaveCanceled
     | DevicesStaged
     | DevicesRegistered | DevicesChanged | DevicesRemoved | DevicesReported
-    | MetadataPublished
+    | MetadataPublished | DocumentCosigned | VersionsRaised | BundleExported
 )  # fmt: skip
 EVENTS: tuple[type[Event], ...] = get_args(Event)

@@ -5,6 +5,7 @@ Rules of this module (DESIGN §2; fioctl's `waves`):
 * A wave is ready with (threshold - 1) valid offline signatures over all its documents; the online key signs at
   publication. Once ready, sign is refused. A wave that is not ready can be canceled, not rolled out or completed.
 * A finished wave stays finished: a completed one can't be canceled, a canceled one can't be rolled out.
+* An active wave's documents can be signed anew, under higher versions; from then on those count, and who signed them.
 * Whether a signature is valid is not for this module: it needs cryptography. The use case asks before it records.
 """
 
@@ -16,6 +17,8 @@ from typing import TypeAlias, assert_never
 
 from ledger.domain.errors import NotFound, Refused
 from ledger.domain.events import (
+    Document,
+    KeySignatures,
     Recovery,
     Selector,
     TargetsPromoted,
@@ -24,6 +27,7 @@ from ledger.domain.events import (
     WaveClosed,
     WaveCompleted,
     WaveInitialized,
+    WaveResigned,
     WaveRolledOut,
     WaveSigned,
 )
@@ -90,23 +94,25 @@ class WaveExpired(Refused):
     """Every client would refuse the wave's metadata."""
 
     message = "wave {wave} expired at {expires}: no client would accept it"
-    hint = "cancel it, and wave its number again under a new name: waveledger waves cancel {wave}"
+    hint = "sign it anew (waveledger targets resign {wave} -k KEYS), or cancel it (waveledger waves cancel {wave})"
     wave: str
     expires: str
 
 
 @dataclass(frozen=True, slots=True)
 class ActiveWave:
-    """A wave on its way: `signed` are its signatures in the order they came, `rollouts` how many it had."""
+    """A wave on its way: its `documents` as they are now, who `signed` them, in that order, and how many rollouts."""
 
     init: WaveInitialized
-    signed: tuple[WaveSigned, ...] = ()
+    documents: tuple[Document, ...]
+    threshold: int
+    signed: tuple[KeySignatures, ...] = ()
     rollouts: int = 0
 
     @property
     def needed(self) -> int:
         """How many offline signatures make it ready: never none, whatever a root says."""
-        return max(1, self.init.threshold - 1)
+        return max(1, self.threshold - 1)
 
     @property
     def ready(self) -> bool:
@@ -119,7 +125,7 @@ class CompleteWave:
     """A wave that became production."""
 
     init: WaveInitialized
-    signed: tuple[WaveSigned, ...]
+    signed: tuple[KeySignatures, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +133,12 @@ class CanceledWave:
     """A wave that did not."""
 
     init: WaveInitialized
-    signed: tuple[WaveSigned, ...]
+    signed: tuple[KeySignatures, ...]
     reason: str | None
 
 
 Wave: TypeAlias = ActiveWave | CompleteWave | CanceledWave
-WaveEvent: TypeAlias = WaveInitialized | WaveSigned | WaveRolledOut | WaveCompleted | WaveCanceled
+WaveEvent: TypeAlias = WaveInitialized | WaveSigned | WaveResigned | WaveRolledOut | WaveCompleted | WaveCanceled
 
 
 def evolve(state: Wave | None, event: WaveEvent) -> Wave:
@@ -141,13 +147,15 @@ def evolve(state: Wave | None, event: WaveEvent) -> Wave:
         raise IllegalEvent(event=f"{type(event).__name__} of {event.wave}", state=f"wave {state.init.wave}")
     match state, event:
         case None, WaveInitialized():
-            return ActiveWave(event)
+            return ActiveWave(event, event.documents, event.threshold)
         case ActiveWave(), WaveSigned(_, keyid, signatures) if (
             not state.ready
             and all(signed.keyid != keyid for signed in state.signed)
-            and len(signatures) == len(state.init.documents)
+            and len(signatures) == len(state.documents)
         ):
-            return replace(state, signed=(*state.signed, event))
+            return replace(state, signed=(*state.signed, KeySignatures(keyid, signatures)))
+        case ActiveWave(), WaveResigned(_, _, threshold, documents, signers) if _renews(documents, state.documents):
+            return replace(state, documents=documents, threshold=threshold, signed=signers)
         case ActiveWave(), WaveRolledOut() if state.ready and event.rollout == state.rollouts + 1:
             return replace(state, rollouts=event.rollout)
         case ActiveWave(), WaveCompleted() if state.ready:
@@ -155,6 +163,13 @@ def evolve(state: Wave | None, event: WaveEvent) -> Wave:
         case ActiveWave(), WaveCanceled():
             return CanceledWave(state.init, state.signed, event.reason)
     raise IllegalEvent(event=type(event).__name__, state=type(state).__name__)
+
+
+def _renews(documents: tuple[Document, ...], before: tuple[Document, ...]) -> bool:
+    """Whether these are the same documents, each under a higher version."""
+    return len(documents) == len(before) and all(
+        new.view == old.view and new.version > old.version for new, old in zip(documents, before, strict=True)
+    )
 
 
 def require_active(state: Wave) -> ActiveWave:
@@ -179,8 +194,9 @@ def require_ready(state: Wave) -> ActiveWave:
 
 def require_unexpired(wave: ActiveWave, now: datetime) -> None:
     """Pass a wave that clients would accept now. Raises: WaveExpired."""
-    if wave.init.expires <= now:
-        raise WaveExpired(wave=wave.init.wave, expires=format_time(wave.init.expires))
+    expires = wave.documents[0].expires
+    if expires <= now:
+        raise WaveExpired(wave=wave.init.wave, expires=format_time(expires))
 
 
 def require_unsigned_by(state: Wave, keyid: str) -> ActiveWave:
@@ -196,7 +212,7 @@ def require_unsigned_by(state: Wave, keyid: str) -> ActiveWave:
 def sign(state: Wave, keyid: str, signatures: tuple[str, ...]) -> WaveSigned:
     """Record one key's signatures, one for each document. The caller has verified them."""
     active = require_unsigned_by(state, keyid)
-    if len(signatures) != len(active.init.documents):
+    if len(signatures) != len(active.documents):
         raise RuntimeError("a signature for each document of the wave")
     return WaveSigned(active.init.wave, keyid, signatures)
 
@@ -213,19 +229,24 @@ def complete(
     state: Wave, pruned: tuple[str, ...]
 ) -> tuple[WaveCompleted, tuple[TargetsPromoted | TargetsPruned | WaveClosed, ...]]:
     """Promote: the wave's event, and those of its tag. `pruned` names the targets that leave with it."""
-    init = require_ready(state).init
-    own = init.documents[0]
+    active = require_ready(state)
+    init, own = active.init, active.documents[0]
     promoted = TargetsPromoted(init.tag, init.wave, init.number, own.version, own.expires)
     gone = (TargetsPruned(init.tag, init.wave, init.prune, pruned),) if init.prune else ()
     return WaveCompleted(init.wave), (promoted, *gone, WaveClosed(init.tag, init.wave, "complete", ()))
 
 
 def cancel(state: Wave, reason: str | None) -> tuple[WaveCanceled, WaveClosed]:
-    """End the wave: after a rollout each recovery document becomes its view's, else nobody saw it (DESIGN §4)."""
+    """End the wave (DESIGN §4).
+
+    After a rollout its own document is for the devices that are held on it, and each recovery document becomes its
+    view's. Before one nobody saw any of them.
+    """
     active = require_active(state)
-    init = active.init
-    recovered = tuple(
-        Recovery(document.view, document.version, document.expires, document.content)
-        for document in (init.documents[1:] if active.rollouts else ())
+    init, (own, *others) = active.init, active.documents
+    recovered = (
+        Recovery(f"held/{init.wave}", own.version, own.expires, init.wave),
+        *(Recovery(document.view, document.version, document.expires, document.content) for document in others),
     )
-    return WaveCanceled(init.wave, reason), WaveClosed(init.tag, init.wave, "canceled", recovered)
+    closed = WaveClosed(init.tag, init.wave, "canceled", recovered if active.rollouts else ())
+    return WaveCanceled(init.wave, reason), closed

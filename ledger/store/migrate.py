@@ -72,6 +72,18 @@ def migrate(engine: Engine) -> Migration:
         return Migration(found, SCHEMA_VERSION)
 
 
+def version_of(connection: Connection, part: MetaData) -> int:
+    """The version that the store has of one set of tables, 0 for none. Raises: StoreMissing."""
+    return _versions(connection).get(part.info["component"], 0)
+
+
+def mark(connection: Connection, part: MetaData) -> None:
+    """Say that one set of tables is up to date now, in the caller's transaction."""
+    component = (part.info["component"], part.info["version"])
+    bulk.execute(connection, "DELETE FROM schema_version WHERE component = ?", [component[:1]])
+    bulk.insert(connection, "schema_version", ("component", "version"), [component])
+
+
 def _versions(connection: Connection) -> dict[str, int]:
     if not has_ledger(connection):
         raise StoreMissing(store=name_of(connection.engine.url))

@@ -38,6 +38,18 @@ _KEYID = re.compile(r"[!#-\[\]-~][ !#-\[\]-~]*")  # printable ASCII without quot
 _HEX = re.compile(r"(?:[0-9a-f]{2})+")
 
 
+class FileMeta(NamedTuple):
+    """What snapshot and timestamp say of a file: its length in bytes and its SHA-256 in hex."""
+
+    length: int
+    sha256: str
+
+    @classmethod
+    def of(cls, file: bytes) -> FileMeta:
+        """Of a file with these bytes."""
+        return cls(len(file), hashlib.sha256(file).hexdigest())
+
+
 class TargetsHeader(NamedTuple):
     """A targets document, taken apart: `body` is the canonical JSON of its targets map."""
 
@@ -77,7 +89,7 @@ def snapshot_signed(
     version: int,
     expires: datetime,
     targets_version: int,
-    targets_file: bytes,
+    targets: FileMeta,
     checkpoint: Mapping[str, JsonValue] | None,
 ) -> bytes:
     """The signed part of a snapshot over one targets file.
@@ -86,18 +98,20 @@ def snapshot_signed(
         version: The repository's next number.
         expires: Aware; cut to whole seconds.
         targets_version: The version of the targets document.
-        targets_file: Its file, with signatures.
+        targets: Of its file, with signatures.
         checkpoint: The ledger's newest (`note.Checkpoint.field`), so that each client and mirror is a witness of it.
     """
-    signed = _over("snapshot", version, expires, "targets.json", targets_version, targets_file)
+    signed = _over("snapshot", version, expires, "targets.json", targets_version, targets)
     if checkpoint is not None:
         signed[EXTENSION] = {"checkpoint": dict(checkpoint)}
-    return canonical.encode(signed)
+    return canonical.encode_unchecked(signed)
 
 
 def timestamp_signed(version: int, expires: datetime, snapshot_version: int, snapshot_file: bytes) -> bytes:
     """The signed part of a timestamp over one snapshot file."""
-    return canonical.encode(_over("timestamp", version, expires, "snapshot.json", snapshot_version, snapshot_file))
+    return canonical.encode_unchecked(
+        _over("timestamp", version, expires, "snapshot.json", snapshot_version, FileMeta.of(snapshot_file))
+    )
 
 
 def file_bytes(signed: bytes, signatures: Sequence[tuple[str, str]]) -> bytes:
@@ -136,8 +150,8 @@ def read_file(data: bytes, document: str = "metadata file") -> tuple[list[tuple[
     return signatures, signed
 
 
-def _over(role: str, version: int, expires: datetime, name: str, over: int, file: bytes) -> dict[str, object]:
-    meta = {"hashes": {"sha256": hashlib.sha256(file).hexdigest()}, "length": len(file), "version": _checked(over)}
+def _over(role: str, version: int, expires: datetime, name: str, over: int, file: FileMeta) -> dict[str, object]:
+    meta = {"hashes": {"sha256": file.sha256}, "length": file.length, "version": _checked(over)}
     return {
         "_type": role,
         "expires": _moment(expires),

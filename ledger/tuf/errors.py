@@ -53,8 +53,36 @@ class KeyFileExists(TufFailure):
 class EncryptedKey(TufFailure):
     """The private key is encrypted, and there is no one to ask for its passphrase."""
 
-    message = "the private key in {path} is encrypted"
-    hint = "decrypt it for the moment of signing, e.g. openssl pkey -in KEY.pem -out /dev/shm/KEY.pem"
+    message = "the private key in {path} is encrypted, and there is no terminal to ask for its passphrase"
+    hint = "set WAVELEDGER_KEY_PASSPHRASE, or run the command in a terminal"
+    path: str
+
+
+class SecretMissing(TufFailure):
+    """What holds the key asks for a secret, such as a PIN, and there is no one to ask for it."""
+
+    message = "{source} asks for its {secret}, and there is no terminal to ask at"
+    hint = "set WAVELEDGER_KEY_PASSPHRASE, or run the command in a terminal"
+    source: str
+    secret: str
+
+
+class WrongPassphrase(TufFailure):
+    """The passphrase or PIN does not open the private key. It is never repeated in a message."""
+
+    message = "the passphrase or PIN given does not open {path}"
+    hint = (
+        "WAVELEDGER_KEY_PASSPHRASE is taken for every key of a command; unset it to be asked for each one "
+        "(a token locks itself after a few wrong PINs)"
+    )
+    path: str
+
+
+class UnsupportedEncryption(TufFailure):
+    """The private key is encrypted in a way that the library does not know."""
+
+    message = "the private key in {path} is encrypted in a way that is not supported"
+    hint = "encrypt it anew: openssl pkey -in KEY.pem -aes256 -out NEW.pem"
     path: str
 
 
@@ -67,11 +95,50 @@ class UnsupportedKey(TufFailure):
 
 
 class UnsupportedSigner(TufFailure):
-    """A signer URI whose scheme this version cannot open."""
+    """A signer URI whose keys are of no kind that every TUF client can use."""
 
-    message = "signer URIs with scheme {scheme!r} are not supported yet"
-    hint = "use file2:PATH, a Foundries archive or a PEM file"
+    message = "signer URIs with scheme {scheme!r} are not supported: not every TUF client can use such keys"
+    hint = "use a Foundries archive, a PEM file, or a URI with file2, hsm, awskms, gcpkms, azurekms or hv"
     scheme: str
+
+
+class SignerLibraryMissing(TufFailure):
+    """The library that opens this kind of signer URI is optional, and not installed."""
+
+    message = "signer URIs with scheme {scheme!r} need a library that is not installed"
+    hint = "install it: pip install '{package}'"
+    scheme: str
+    package: str
+
+
+class SignerFailed(TufFailure):
+    """What holds the key does not tell its public half, or does not sign."""
+
+    message = "the key {source} cannot be used: {problem}"
+    hint = (
+        "check the URI, and what its library reads from the environment (PYKCS11LIB for hsm:, the cloud's credentials)"
+    )
+    source: str
+    problem: str
+
+
+class SeveralKeys(TufFailure):
+    """One key was to be named, and the place holds several that could be meant."""
+
+    message = "{path} holds more than one key that could be meant: {keyids}"
+    hint = "keep each key in a file of its own; of a public key, name its .pub or PEM file"
+    path: str
+    keyids: str
+
+
+class KeyNotMade(TufFailure):
+    """A new key was to be put where none can be put."""
+
+    message = "a new {role} key cannot be put into {path}: {problem}"
+    hint = "name a Foundries archive, or a file that does not exist yet (it becomes one)"
+    path: str
+    role: str
+    problem: str
 
 
 class NoMatchingKey(TufFailure):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
@@ -24,16 +25,19 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     PublicFormat,
+    load_der_public_key,
     load_pem_private_key,
     load_pem_public_key,
 )
 from securesystemslib.signer import CryptoSigner, Key, SSlibKey
 
-from ledger.tuf.errors import EncryptedKey, KeyFileDamaged, UnsupportedKey
+from ledger.tuf.errors import EncryptedKey, KeyFileDamaged, UnsupportedEncryption, UnsupportedKey, WrongPassphrase
 
 PrivateKey: TypeAlias = Ed25519PrivateKey | RSAPrivateKey | EllipticCurvePrivateKey
 PublicKey: TypeAlias = Ed25519PublicKey | RSAPublicKey | EllipticCurvePublicKey
 KeyKind: TypeAlias = Literal["ed25519", "rsa4096"]
+Ask: TypeAlias = Callable[[str], str | None]
+"""From what is asked for, in words ("passphrase of KEY.pem"), to the answer; None where there is no one to ask."""
 
 PORTABLE = {"ed25519": "ed25519", "rsa": "rsassa-pss-sha256", "ecdsa": "ecdsa-sha2-nistp256"}  # keytype: scheme
 RSA_BITS_MIN = 2048
@@ -41,6 +45,7 @@ RSA_EXPONENT = 65537
 PEM_LIMIT_BYTES = 16 * 1024  # RSA of 16,384 bits takes 13 KB; longer ones keep OpenSSL's key check busy for minutes
 
 _PRIVATE_PEM = re.compile(rb"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
+_PUBLIC_PEM = re.compile(rb"-----BEGIN ([A-Z ]*PUBLIC KEY)-----.*?-----END \1-----", re.DOTALL)
 
 
 class Signer(Protocol):
@@ -128,6 +133,11 @@ def ed25519_key(public_hex: str) -> SSlibKey:
         raise UnsupportedKey(keytype="ed25519 that is not 32 bytes in hex") from None
 
 
+def own_key(key: Key) -> SSlibKey:
+    """The same public key under its own keyid, whatever it was called. Raises: UnsupportedKey."""
+    return public_key(load_der_public_key(material(key)))
+
+
 def material(key: Key) -> bytes:
     """The DER public key, by which keys are compared. Raises: UnsupportedKey."""
     if not isinstance(key, SSlibKey) or PORTABLE.get(key.keytype) != key.scheme:
@@ -148,19 +158,32 @@ def material(key: Key) -> bytes:
     return _der(public)
 
 
-def read_pem(data: bytes, path: str) -> list[KeyPair]:
+def read_pem(data: bytes, path: str, ask: Ask | None = None) -> list[KeyPair]:
     """The private keys in PEM text: PKCS #8, PKCS #1 (RSA) or SEC 1 (ECDSA), among whatever else is there.
 
-    Raises: KeyFileDamaged, EncryptedKey, UnsupportedKey.
+    Args:
+        data: The text.
+        path: Where it came from, for errors and for the question.
+        ask: Asked for the passphrase of each key that is encrypted (PKCS #8 or OpenSSL's older form).
+
+    Raises: KeyFileDamaged, EncryptedKey, WrongPassphrase, UnsupportedEncryption, UnsupportedKey.
     """
-    return [_read_block(match.group(), path) for match in _PRIVATE_PEM.finditer(data)]
+    return [_read_block(match.group(), path, ask) for match in _PRIVATE_PEM.finditer(data)]
 
 
-def _read_block(block: bytes, path: str) -> KeyPair:
+def read_public_pem(data: bytes, path: str) -> list[SSlibKey]:
+    """The public keys in PEM text. Raises: KeyFileDamaged, UnsupportedKey."""
+    try:
+        return [public_key(load_pem_public_key(match.group())) for match in _PUBLIC_PEM.finditer(data)]
+    except (ValueError, UnsupportedAlgorithm):
+        raise KeyFileDamaged(path=path, problem="its public key cannot be parsed") from None
+
+
+def _read_block(block: bytes, path: str, ask: Ask | None) -> KeyPair:
     if len(block) > PEM_LIMIT_BYTES:
         raise KeyFileDamaged(path=path, problem="its private key is too long")
     if b"ENCRYPTED" in block:
-        raise EncryptedKey(path=path)
+        return _unlock(block, path, ask)
     try:
         return KeyPair.of(load_pem_private_key(block, None))
     except UnsupportedAlgorithm:
@@ -168,6 +191,22 @@ def _read_block(block: bytes, path: str) -> KeyPair:
     except (ValueError, TypeError):
         # The library's own text is left out: what it quotes may be of the key.
         raise KeyFileDamaged(path=path, problem="its private key cannot be parsed") from None
+
+
+def _unlock(block: bytes, path: str, ask: Ask | None) -> KeyPair:
+    passphrase = ask(f"passphrase of {path}") if ask else None
+    if passphrase is None:
+        raise EncryptedKey(path=path)
+    try:
+        # Bytes that are no UTF-8 come out of the environment as surrogates, and go back to what they were.
+        return KeyPair.of(load_pem_private_key(block, passphrase.encode(errors="surrogateescape")))
+    except UnsupportedAlgorithm:
+        raise UnsupportedEncryption(path=path) from None
+    except (ValueError, TypeError) as error:
+        if "unknown" in str(error).lower():  # "Unknown key encryption algorithm", "Key encrypted with unknown cipher"
+            raise UnsupportedEncryption(path=path) from None
+        # Nor can it be told whether the passphrase is wrong or the file is damaged: both decrypt to nonsense.
+        raise WrongPassphrase(path=path) from None
 
 
 def _problem(public: object) -> str:

@@ -9,14 +9,14 @@ Rules of this module:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from securesystemslib.signer import Key
 
 from ledger.tuf.errors import KeyFileExists, KeyFileMissing, OnlineKeyMissing
-from ledger.tuf.files import write_key_file
-from ledger.tuf.keypair import KeyPair, Signer, ed25519_key, known_as, material
+from ledger.tuf.files import change_key_file, write_key_file
+from ledger.tuf.keypair import Ask, KeyPair, Signer, ed25519_key, generate, known_as, material, read_pem
 from ledger.tuf.keys import is_uri, load_signers
 
 _NAME = re.compile(r"[a-z0-9]+(?:[.-][a-z0-9]+)*")
@@ -82,19 +82,59 @@ def write_online(directory: Path, pairs: Mapping[str, KeyPair]) -> list[Path]:
     return list(paths)
 
 
-def find_online(spec: str, root_keys: Mapping[str, Key] | None = None) -> OnlineKeys | None:
+def waiting_online(directory: Path, name: str, retired: Collection[bytes], ask: Ask | None = None) -> KeyPair | None:
+    """A key of that name that no root has listed, left by a command that was killed; None where there is none."""
+    for path in sorted(directory.glob(f"{name}.*.pem")):
+        for pair in read_pem(path.read_bytes(), str(path), ask):
+            if material(pair.key) not in retired:
+                return pair
+    return None
+
+
+def new_online(directory: Path, name: str, version: int, retired: Collection[bytes], ask: Ask | None = None) -> KeyPair:
+    """An online key that no root has listed: the one that waits, or a new one; durable on disk, mode 0600.
+
+    Args:
+        directory: Where the online keys are.
+        name: Such as ``production.timestamp``; the file is ``<name>.<version>.pem``.
+        version: Of the root that is to list it.
+        retired: Material of the keys that are not to be taken: all that any root lists or has listed.
+        ask: Asked for the passphrase of an encrypted file.
+
+    Raises: KeyFileUnreadable, KeyFileDamaged and the others of `load_signers`.
+    """
+    waiting = waiting_online(directory, name, retired, ask)
+    if waiting:
+        return waiting
+    path = directory / f"{name}.{version}.pem"
+    while path.exists():
+        version += 1
+        path = directory / f"{name}.{version}.pem"
+
+    def change(data: bytes | None) -> tuple[KeyPair, bytes | None]:
+        if data:  # another command was faster, and this is its key
+            return read_pem(data, str(path), ask)[0], None
+        pair = generate("ed25519")
+        return pair, pair.pem()
+
+    return change_key_file(path, change)
+
+
+def find_online(spec: str, root_keys: Mapping[str, Key] | None = None, ask: Ask | None = None) -> OnlineKeys | None:
     """As `load_online`; None where the directory or file of the configuration is not there."""
     if not _uris(spec) and not Path(spec).exists():
         return None
-    return load_online(spec, root_keys)
+    return load_online(spec, root_keys, ask)
 
 
-def load_online(spec: str, root_keys: Mapping[str, Key] | None = None) -> OnlineKeys:
-    """The online keys of a configuration.
+def load_online(spec: str, root_keys: Mapping[str, Key] | None = None, ask: Ask | None = None) -> OnlineKeys:
+    """The online keys of a configuration. It may ask a person or a service: never inside a transaction.
 
     Args:
         spec: A directory, of which every ``*.pem`` is read, or signer URIs separated by commas or spaces.
-        root_keys: A root's keys, under whose keyids the online ones are to be found as well.
+        root_keys: Keys of the roots and of the ledger, by keyid: the online ones are to be found under these as well,
+            and a URI whose service does not tell its public key is tried against them.
+        ask: Asked for passphrases and PINs.
 
     Raises:
         KeyFileMissing and the others of `load_signers`.
@@ -108,8 +148,9 @@ def load_online(spec: str, root_keys: Mapping[str, Key] | None = None) -> Online
         sources = [spec]
     else:
         raise KeyFileMissing(path=spec)
-    keys = OnlineKeys([signer for source in sources for signer in load_signers(source)], spec)
-    return keys.knowing(root_keys.values()) if root_keys else keys
+    listed = list((root_keys or {}).values())
+    keys = OnlineKeys([signer for source in sources for signer in load_signers(source, ask, listed)], spec)
+    return keys.knowing(listed)
 
 
 def _uris(spec: str) -> list[str]:

@@ -50,7 +50,7 @@ def summary(row: Row) -> str:
 
 
 # ':' is in no name and ';' follows it in ASCII: all rollouts of exactly this wave. While a wave is open, its tag's
-# stream holds nothing but its events.
+# stream holds its events, and what was signed anew meanwhile.
 _OF_WAVE = (
     "(e.stream = 'wave:' || :wave OR (e.stream > 'rollout:' || :wave || ':' AND e.stream < 'rollout:' || :wave || ';') "
     "OR e.position IN (SELECT t.position FROM release_wave w "
@@ -102,9 +102,18 @@ def _rolled_out(data: dict[str, Any]) -> str:
     return f"rolled out {data['wave']} to {_devices(data['devices'])}{of}{how}{planned}"
 
 
+def _views(data: dict[str, Any]) -> str:
+    return _some([document["view"] for document in data["documents"]], 5) or "nothing"
+
+
+def _keys(data: dict[str, Any]) -> str:
+    return "key " + ", ".join(signer["keyid"][:12] for signer in data["signers"])
+
+
 def _closed(data: dict[str, Any]) -> str:
     if data["recovered"]:
-        return f"tag {data['tag']} is free again; its devices return to {_some([r['view'] for r in data['recovered']])}"
+        views = _some([recovery["view"] for recovery in data["recovered"]])
+        return f"tag {data['tag']} is free again: {data['wave']} is canceled, its devices go on with {views}"
     return f"tag {data['tag']} is free again: {data['wave']} is {data['outcome']}"
 
 
@@ -115,12 +124,21 @@ _SUMMARIES: dict[str, Callable[[dict[str, Any]], str]] = {
     "root.published/1": lambda d: f"published version {d['version']} of the {d['repository']} root",
     "online-key.set/1": lambda d: f"set the online {d['role']} key of {d['repository']}",
     "ci-targets.imported/1": lambda d: f"imported {len(d['targets'])} CI targets: {_some(list(d['targets']))}",
+    "ci-targets.pruned/1": lambda d: f"pruned {len(d['names'])} CI targets: {_some(d['names'])}",
+    "root.proposed/1": lambda d: f"proposed a root (update {d['update']})",
+    "root.signed/1": lambda d: f"signed the proposed root (update {d['update']}) with key {d['keyid'][:12]}",
+    "proposed-targets.signed/1": lambda d: (
+        f"signed {_views(d)} for update {d['update']} of the root with key {d['keyid'][:12]}"
+    ),
+    "root.update-closed/1": lambda d: f"{d['outcome']} update {d['update']} of the root",
     "tag.wave-opened/1": lambda d: f"opened wave {d['wave']} on tag {d['tag']}",
     "targets.promoted/1": lambda d: f"number {d['number']} became production on tag {d['tag']}, with wave {d['wave']}",
     "targets.pruned/1": lambda d: f"pruned {', '.join(map(str, d['numbers']))} from tag {d['tag']}",
     "tag.wave-closed/1": _closed,
     "wave.initialized/1": lambda d: f"initialized wave {d['wave']}: number {d['number']} for tag {d['tag']}",
     "wave.signed/1": lambda d: f"signed wave {d['wave']} with key {d['keyid'][:12]}",
+    "targets.resigned/1": lambda d: f"signed {_views(d)} of tag {d['tag']} anew with {_keys(d)}",
+    "wave.resigned/1": lambda d: f"signed wave {d['wave']} anew ({_views(d)}) with {_keys(d)}",
     "wave.rolled-out/1": _rolled_out,
     "wave.completed/1": lambda d: f"completed wave {d['wave']}",
     "wave.canceled/1": lambda d: f"canceled wave {d['wave']}" + (f": {d['reason']}" if d["reason"] else ""),
@@ -130,4 +148,11 @@ _SUMMARIES: dict[str, Callable[[dict[str, Any]], str]] = {
     "devices.removed/1": lambda d: f"removed {_devices(len(d['uuids']))}: {_some(d['uuids'])}",
     "devices.reported/1": lambda d: f"{_devices(len(d['uuids']))} reported another target: {_some(d['uuids'])}",
     "metadata.published/1": lambda d: f"published {_some([view['view'] for view in d['views']], 5)}",
+    "document.cosigned/1": lambda d: f"signed {d['repository']} {d['version']} with replaced keys, too",
+    "bundle.exported/1": lambda d: (
+        f"exported a bundle of {d['bundle']['view']}, until {d['bundle']['timestamp_expires']}"
+    ),
+    "versions.raised/1": lambda d: (
+        f"raised the versions of {d['repository']} above {d['metadata']} and targets {d['targets']}"
+    ),
 }

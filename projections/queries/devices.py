@@ -2,9 +2,12 @@
 
 Rules of this module (DESIGN §2, §6):
 
-* A test device sees the CI targets of its tag. A production device in its tag's active wave sees the wave; any other
-  the production targets of its tag. A view that does not exist yet is no view: null.
+* A test device sees the CI targets of its tag. A production device in its tag's active wave sees the wave, if it is not
+  held by one above it; a held one what it runs; any other the production targets of its tag. A view that does not exist
+  yet is no view: null.
 * Membership counts only while the device is a production device on the wave's tag.
+* A device that left a held view by a report goes to production with the next publication: within one publication
+  production's version is below the held view's, and its client would refuse to go back.
 * Only what fits the device's hardware is for it; the latest is the one with the highest number.
 """
 
@@ -16,27 +19,43 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
-_SELECT = """
-SELECT d.dev, d.uuid, d.name, h.name AS hardware_id, t.name AS tag, g.name AS grp, d.production, r.name AS target,
-  s.seen_at, w.name AS wave,
-  (SELECT 1 FROM fleet_member m WHERE m.dev = d.dev AND m.tag = d.tag AND m.wave = a.active) AS listed,
-  (SELECT 1 FROM fleet_wave_group x WHERE x.tag = d.tag AND x.grp = d.grp AND x.wave = a.active) AS grouped
-FROM fleet_device d
-JOIN fleet_name h ON h.kind = 'hardware' AND h.id = d.hw
-JOIN fleet_name t ON t.kind = 'tag' AND t.id = d.tag
-LEFT JOIN fleet_name g ON g.kind = 'group' AND g.id = d.grp
-LEFT JOIN fleet_name r ON r.kind = 'target' AND r.id = d.target
-LEFT JOIN fleet_tag a ON a.tag = d.tag AND a.active > 0
-LEFT JOIN fleet_name w ON w.kind = 'wave' AND w.id = a.active
-LEFT JOIN sighting s ON s.dev = d.dev
+from projections.membership import grouped, holder, listed
+
+_IN = 500  # values in one IN list: far below what SQLite (32,766) and PostgreSQL (65,535) take
+
+_SELECT = f"""
+SELECT c.*, w.name AS wave, h.name AS held, hw.number AS held_number FROM (
+  SELECT d.dev, d.uuid, d.name, k.name AS hardware_id, t.name AS tag, g.name AS grp, d.production, r.name AS target,
+    s.seen_at, a.active, aw.number AS number,
+    CASE WHEN {listed("a.active")} THEN 1 ELSE 0 END AS listed,
+    CASE WHEN {grouped("a.active")} THEN 1 ELSE 0 END AS grouped,
+    CASE WHEN a.held > 0 AND d.production = 1 THEN {holder("a.number")} END AS holder,
+    (SELECT max(m.moved) FROM fleet_member m WHERE a.moved > 0 AND m.dev = d.dev AND m.tag = d.tag) AS moved
+  FROM fleet_device d
+  JOIN fleet_name k ON k.kind = 'hardware' AND k.id = d.hw
+  JOIN fleet_name t ON t.kind = 'tag' AND t.id = d.tag
+  LEFT JOIN fleet_name g ON g.kind = 'group' AND g.id = d.grp
+  LEFT JOIN fleet_name r ON r.kind = 'target' AND r.id = d.target
+  LEFT JOIN fleet_tag a ON a.tag = d.tag
+  LEFT JOIN fleet_wave aw ON aw.wave = a.active
+  LEFT JOIN sighting s ON s.dev = d.dev
+  WHERE {{where}} ORDER BY d.dev {{limit}}) c
+LEFT JOIN fleet_name w ON w.kind = 'wave' AND w.id = c.active
+LEFT JOIN fleet_wave hw ON hw.wave = c.holder
+LEFT JOIN fleet_name h ON h.kind = 'wave' AND h.id = c.holder
+ORDER BY c.dev
 """
 
 
 class ViewContent(NamedTuple):
-    """What a view offers: (hardware id, number, target name), and whether it is published as it should be."""
+    """What a view offers: (hardware id, number, target name), and whether it is published as it should be.
+
+    `position` is that of the publication that a destination has, 0 for none.
+    """
 
     targets: list[tuple[str, int, str]]
     published: bool
+    position: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +88,7 @@ class Page(NamedTuple):
 def show(connection: Connection, name: str) -> list[DeviceRow]:
     """The device with that uuid; else those with that name (names are not unique)."""
     for column in ("uuid", "name"):
-        statement = text(f"{_SELECT} WHERE d.{column} = :name AND d.tag > 0 ORDER BY d.dev")
+        statement = text(_SELECT.format(where=f"d.{column} = :name AND d.tag > 0", limit=""))
         found = connection.execute(statement, {"name": name}).mappings().all()
         if found:
             return _decide(connection, found)
@@ -95,21 +114,38 @@ def page(
         where.append(f"d.production = {int(production)}")
     condition = " AND ".join(where)
     total = connection.execute(text(f"SELECT count(*) FROM fleet_device d WHERE {condition}"), params).scalar_one()
-    statement = text(f"{_SELECT} WHERE {condition} ORDER BY d.dev LIMIT {limit} OFFSET {limit * (number - 1)}")
+    statement = text(_SELECT.format(where=condition, limit=f"LIMIT {limit} OFFSET {limit * (number - 1)}"))
     found = connection.execute(statement, params).mappings().all()
     return Page(_decide(connection, found), total, number + 1 if limit * number < total else None)
+
+
+def of(connection: Connection, uuids: Sequence[str]) -> list[DeviceRow]:
+    """Those of the devices that are in the fleet, in the order in which they came to it."""
+    found: list[Any] = []
+    for start in range(0, len(uuids), _IN):
+        part = dict(enumerate(uuids[start : start + _IN]))
+        names = ", ".join(f":u{place}" for place in part)
+        statement = text(_SELECT.format(where=f"d.uuid IN ({names}) AND d.tag > 0", limit=""))
+        found += connection.execute(statement, {f"u{place}": uuid for place, uuid in part.items()}).mappings().all()
+    return _decide(connection, found)
+
+
+def moved_since(connection: Connection, position: int) -> bool:
+    """Whether a device left a held view after that position, so that it waits for a publication."""
+    statement = text("SELECT 1 FROM fleet_tag WHERE moved > :position LIMIT 1")
+    return connection.execute(statement, {"position": position}).first() is not None
 
 
 def _decide(connection: Connection, rows: Sequence[Any]) -> list[DeviceRow]:
     contents: dict[str, ViewContent | None] = {}
     decided = []
     for row in rows:
-        wave = row["wave"] if row["production"] and (row["listed"] or row["grouped"]) else None
-        view = f"wave/{wave}" if wave else f"{'production' if row['production'] else 'ci'}/{row['tag']}"
+        view = _view(row)
         if view not in contents:
             contents[view] = content(connection, view)
         offered = contents[view]
         fitting = sorted((n, name) for hw, n, name in offered.targets if hw == row["hardware_id"]) if offered else []
+        waits = offered is not None and view.startswith("production/") and (row["moved"] or 0) > offered.position
         decided.append(
             DeviceRow(
                 row["uuid"],
@@ -123,19 +159,28 @@ def _decide(connection: Connection, rows: Sequence[Any]) -> list[DeviceRow]:
                 view if offered else None,
                 tuple(name for _, name in fitting),
                 fitting[-1][1] if fitting else None,
-                offered.published if offered else False,
-                _reason(row, wave, exists=offered is not None),
+                offered.published and not waits if offered else False,
+                _reason(row, view, exists=offered is not None, waits=waits),
             )
         )
     return decided
+
+
+def _view(row: Any) -> str:
+    if not row["production"]:
+        return f"ci/{row['tag']}"
+    in_wave = row["active"] and (row["listed"] or row["grouped"])
+    if in_wave and (row["held"] is None or row["number"] >= row["held_number"]):
+        return f"wave/{row['wave']}"
+    return f"held/{row['held']}" if row["held"] else f"production/{row['tag']}"
 
 
 def content(connection: Connection, view: str) -> ViewContent | None:
     """What a view offers, None while it does not exist."""
     found = connection.execute(
         text(
-            "SELECT v.version, v.content_position, p.targets_version, p.content_position FROM release_view v "
-            "LEFT JOIN written w ON w.repository = v.repository "
+            "SELECT v.version, v.content_position, p.targets_version, p.content_position, p.position "
+            "FROM release_view v LEFT JOIN written w ON w.repository = v.repository "
             "LEFT JOIN release_published p ON p.view = v.view AND NOT p.closed AND p.version <= w.version "
             "WHERE v.view = :view"
         ),
@@ -143,7 +188,7 @@ def content(connection: Connection, view: str) -> ViewContent | None:
     ).first()
     if found is None:
         return None
-    version, position, shown_version, shown_position = found
+    version, position, shown_version, shown_position, published_at = found
     published = shown_version is not None and (
         position == shown_position if version is None else version == shown_version
     )
@@ -156,18 +201,26 @@ def content(connection: Connection, view: str) -> ViewContent | None:
     else:
         statement = text("SELECT hardware_id, number, name FROM release_view_target WHERE view = :key")
         key = view
-    return ViewContent([(hw, n, name) for hw, n, name in connection.execute(statement, {"key": key})], published)
+    targets = [(hw, n, name) for hw, n, name in connection.execute(statement, {"key": key})]
+    return ViewContent(targets, published, published_at or 0)
 
 
-def _reason(row: Any, wave: str | None, *, exists: bool) -> str:
-    tag = row["tag"]
-    if not row["production"]:
+def _reason(row: Any, view: str, *, exists: bool, waits: bool) -> str:
+    tag, kind = row["tag"], view.partition("/")[0]
+    if kind == "ci":
         return f"a test device sees the CI targets of its tag, {tag}" + ("" if exists else ", and there are none yet")
-    if wave:
+    if kind == "wave":
         how = f"to its group, {row['grp']}" if row["grouped"] else "to it"
-        return f"wave {wave} was rolled out {how}"
+        return f"wave {row['wave']} was rolled out {how}"
+    if kind == "held":
+        number = row["held_number"]
+        return (
+            f"it runs number {number} of the canceled wave {row['held']}, and keeps it until a wave of {number} or "
+            "above is rolled out to it or completes, or it reports another target"
+        )
     if not exists:
         return f"tag {tag} has no production targets yet, and no wave was rolled out to it"
-    if row["wave"]:
-        return f"the production targets of its tag, {tag}; wave {row['wave']} was not rolled out to it"
-    return f"the production targets of its tag, {tag}"
+    why = f"the production targets of its tag, {tag}"
+    if waits:
+        return f"{why}, with the next publication: it no longer runs the target that it was held on"
+    return f"{why}; wave {row['wave']} was not rolled out to it" if row["wave"] else why

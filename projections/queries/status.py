@@ -3,7 +3,8 @@
 Rules of this module:
 
 * A row for each set of devices that is offered something of its own: a tag's production targets, its active wave, its
-  CI targets. Every device is in exactly one row.
+  CI targets. Every device is in exactly one row. A held device counts with production, which it is to return to; `held`
+  says how many there are.
 * latest = the highest number offered. on latest = devices that run it. An orphan is a version (never 0) that is neither
   in the tag's production targets nor in its active wave's; for a test device, none of its CI targets'.
 """
@@ -13,10 +14,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
+from projections.membership import held_above, in_wave
 from projections.queries.waves import known_numbers
 
 
@@ -29,14 +30,16 @@ class Part:
     on_latest: int = 0
     on_orphan: int = 0
     online: int = 0
+    held: int = 0
     versions: Counter[int] = field(default_factory=Counter)
 
-    def add(self, devices: int, number: int, *, latest: int, orphan: bool, online: bool) -> None:
+    def add(self, devices: int, number: int, *, latest: int, orphan: bool, online: bool, held: bool) -> None:
         """Count devices that run one number."""
         self.devices += devices
         self.on_latest += devices if number == latest and latest else 0
         self.on_orphan += devices if orphan else 0
         self.online += devices if online else 0
+        self.held += devices if held else 0
         self.versions[number] += devices
 
 
@@ -53,14 +56,6 @@ class TagRow:
     groups: dict[str, Part] = field(default_factory=dict)
 
 
-class Expiry(NamedTuple):
-    """Something that expires: what, when it began and ends (seconds since 1970)."""
-
-    what: str
-    since: int
-    expires: int
-
-
 def devices(connection: Connection) -> tuple[int, int]:
     """How many production and test devices there are."""
     rows = connection.execute(text("SELECT production, count(*) FROM fleet_device WHERE tag > 0 GROUP BY production"))
@@ -71,7 +66,7 @@ def devices(connection: Connection) -> tuple[int, int]:
 def tags(connection: Connection, *, online_since: int) -> list[TagRow]:
     """All rows: those with devices, and those that offer something."""
     rows = {(row.tag, row.kind): row for row in _offers(connection)}
-    for tag, production, group, number, inside, online, count in _counts(connection, online_since):
+    for tag, production, group, number, inside, held, online, count in _counts(connection, online_since):
         kind = "wave" if inside else "production" if production else "ci"
         if (tag, kind) not in rows:
             known = known_numbers(connection, tag) if production else frozenset()
@@ -79,44 +74,18 @@ def tags(connection: Connection, *, online_since: int) -> list[TagRow]:
         row = rows[tag, kind]
         orphan = number > 0 and number not in row.known
         for part in (row.all, row.groups.setdefault(group or "", Part(group or ""))):
-            part.add(count, number, latest=row.latest, orphan=orphan, online=bool(online))
+            part.add(
+                count, number, latest=row.latest, orphan=orphan, online=bool(online), held=bool(held and not inside)
+            )
     order = {"production": 0, "wave": 1, "ci": 2}
     return sorted(rows.values(), key=lambda row: (row.tag, order[row.kind]))
 
 
-def expiries(connection: Connection) -> list[Expiry]:
-    """What clients hold that expires: roots, production documents, timestamps."""
-    found = [
-        Expiry(f"the {repository} root, version {version}", at, expires)
-        for repository, version, expires, at in connection.execute(
-            text(
-                "SELECT r.repository, r.version, r.expires, e.recorded_at FROM release_root r "
-                "JOIN event e ON e.position = r.position WHERE r.version = "
-                "(SELECT max(version) FROM release_root n WHERE n.repository = r.repository) ORDER BY r.repository"
-            )
-        )
-    ]
-    found += [
-        Expiry(f"the targets of view {view}", at, expires)
-        for view, expires, at in connection.execute(
-            text(
-                "SELECT v.view, v.expires, w.created_at FROM release_view v JOIN release_wave w ON w.wave = v.wave "
-                "ORDER BY v.view"
-            )
-        )
-    ]
-    found += [
-        Expiry(f"the timestamp of view {view}", at, expires)
-        for view, expires, at in connection.execute(
-            text("SELECT view, timestamp_expires, signed_at FROM release_published WHERE NOT closed ORDER BY view")
-        )
-    ]
-    return found
-
-
 def _offers(connection: Connection) -> Iterator[TagRow]:
-    rows = connection.execute(text("SELECT view, repository FROM release_view ORDER BY view")).all()
-    for view, repository in rows:
+    rows = connection.execute(
+        text("SELECT view, repository FROM release_view WHERE view NOT LIKE 'held/%' ORDER BY view")
+    )
+    for view, repository in rows.all():
         kind, _, name = view.partition("/")
         tag = repository.partition("/")[2]
         if kind == "ci":
@@ -138,18 +107,22 @@ def _offers(connection: Connection) -> Iterator[TagRow]:
         yield TagRow(tag, kind, wave, latest or 0, known_numbers(connection, tag), Part(""))
 
 
-def _counts(connection: Connection, online_since: int) -> Iterator[tuple[str, int, str | None, int, int, int, int]]:
+def _counts(
+    connection: Connection, online_since: int
+) -> Iterator[tuple[str, int, str | None, int, int, int, int, int]]:
     rows = connection.execute(
         text(
-            "SELECT t.name, c.production, g.name, c.number, c.inside, c.online, c.devices FROM ("
+            "SELECT t.name, c.production, g.name, c.number, c.inside, c.held, c.online, c.devices FROM ("
             "SELECT d.tag, d.production, d.grp, d.number, CASE WHEN d.production = 1 AND a.active > 0 AND "
-            "(EXISTS (SELECT 1 FROM fleet_member m WHERE m.dev = d.dev AND m.tag = d.tag AND m.wave = a.active) OR "
-            "EXISTS (SELECT 1 FROM fleet_wave_group x WHERE x.tag = d.tag AND x.grp = d.grp AND x.wave = a.active)) "
-            "THEN 1 ELSE 0 END AS inside, CASE WHEN s.seen_at >= :since THEN 1 ELSE 0 END AS online, "
+            f"{in_wave('a.active')} AND NOT (a.held > w.number AND {held_above('w.number')}) THEN 1 ELSE 0 END "
+            "AS inside, "
+            f"CASE WHEN d.production = 1 AND a.held > 0 AND {held_above('a.number')} THEN 1 ELSE 0 END AS held, "
+            "CASE WHEN s.seen_at >= :since THEN 1 ELSE 0 END AS online, "
             "count(*) AS devices FROM fleet_device d LEFT JOIN fleet_tag a ON a.tag = d.tag "
-            "LEFT JOIN sighting s ON s.dev = d.dev WHERE d.tag > 0 GROUP BY 1, 2, 3, 4, 5, 6) c "
+            "LEFT JOIN fleet_wave w ON w.wave = a.active "
+            "LEFT JOIN sighting s ON s.dev = d.dev WHERE d.tag > 0 GROUP BY 1, 2, 3, 4, 5, 6, 7) c "
             "JOIN fleet_name t ON t.kind = 'tag' AND t.id = c.tag "
-            "LEFT JOIN fleet_name g ON g.kind = 'group' AND g.id = c.grp ORDER BY 1, 2, 3, 4"
+            "LEFT JOIN fleet_name g ON g.kind = 'group' AND g.id = c.grp ORDER BY 1, 2, 3, 4, 5, 6, 7"
         ),
         {"since": online_since},
     )
@@ -164,6 +137,9 @@ def unpublished(connection: Connection) -> list[str]:
                 "SELECT v.view FROM release_view v LEFT JOIN written w ON w.repository = v.repository "
                 "LEFT JOIN release_published p ON p.view = v.view AND NOT p.closed AND p.version <= w.version "
                 "WHERE p.view IS NULL OR p.targets_version <> v.version OR p.content_position <> v.content_position "
+                # Who left a held view waits for a publication after that.
+                "OR EXISTS (SELECT 1 FROM fleet_tag a JOIN fleet_name t ON t.kind = 'tag' AND t.id = a.tag "
+                "WHERE v.view = 'production/' || t.name AND a.moved > p.position) "
                 "ORDER BY v.view"
             )
         ).scalars()

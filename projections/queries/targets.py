@@ -19,14 +19,17 @@ class CiTarget(NamedTuple):
 
 
 class Production(NamedTuple):
-    """A tag's production targets; `expires` in seconds since 1970, None while there is no production document."""
+    """A tag's production targets; `expires` in seconds since 1970, None while there is no production document.
+
+    `document` is the version of that document, `wave` the one that it was first signed with.
+    """
 
     tag: str
     version: int
     expires: int | None
     targets: dict[str, Any]
     wave: str | None
-    document: str | None
+    document: int | None
 
 
 def ci(connection: Connection, *, tag: str | None = None, version: int | None = None) -> list[CiTarget]:
@@ -53,7 +56,9 @@ def ci(connection: Connection, *, tag: str | None = None, version: int | None = 
 def production(connection: Connection, tag: str) -> Production:
     """A tag's production targets, as decided; `version` is the tag's highest production number."""
     row = connection.execute(
-        text("SELECT number, production_expires, production_wave, production_view FROM release_tag WHERE tag = :tag"),
+        text(
+            "SELECT number, production_expires, production_wave, production_version FROM release_tag WHERE tag = :tag"
+        ),
         {"tag": tag},
     ).first()
     number, expires, wave, document = row or (0, None, None, None)

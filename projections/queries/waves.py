@@ -21,6 +21,7 @@ import orjson
 from sqlalchemy import Connection, text
 
 from ledger.store import events
+from projections.membership import in_wave
 
 _WAVE = "SELECT wave, number, tag, status, created_at, created_by, finished_at, finished_by FROM release_wave"
 
@@ -211,9 +212,7 @@ def _rollout_groups(connection: Connection, wave: str) -> Sequence[tuple[str, in
 def _device_counts(connection: Connection, wave: WaveRow, online_since: int) -> Any:
     return connection.execute(
         text(
-            "SELECT g.name, c.number, c.inside, c.online, c.devices FROM (SELECT d.grp, d.number, "
-            "(EXISTS (SELECT 1 FROM fleet_member m WHERE m.dev = d.dev AND m.tag = d.tag AND m.wave = w.id) "
-            "OR EXISTS (SELECT 1 FROM fleet_wave_group x WHERE x.tag = d.tag AND x.grp = d.grp AND x.wave = w.id)) "
+            f"SELECT g.name, c.number, c.inside, c.online, c.devices FROM (SELECT d.grp, d.number, {in_wave('w.id')} "
             "AS inside, CASE WHEN s.seen_at >= :since THEN 1 ELSE 0 END AS online, count(*) AS devices "
             "FROM fleet_device d JOIN fleet_name t ON t.kind = 'tag' AND t.id = d.tag AND t.name = :tag "
             "JOIN fleet_name w ON w.kind = 'wave' AND w.name = :wave "

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from sqlalchemy import Connection
+
+from ledger.application import ciroot
 from ledger.domain.errors import LedgerError, TufFailure
 from ledger.domain.values import from_epoch
 from ledger.session import Ledger
 from ledger.tuf.online import OnlineKeys
-from projections.tuf import publish, state, tree, verify
+from projections.facts import Facts
+from projections.tuf import ahead, publish, reached, state, tree, verify
 from projections.tuf.destination import Destination
 
 Progress = Callable[[int, int], None]
@@ -19,7 +23,7 @@ class PublicationRejected(TufFailure):
     """A client would not accept what was just published."""
 
     message = "published, but a TUF client rejects {view}: {problem}"
-    hint = "waveledger tuf verify DIR shows all findings; what expired heals with waveledger tuf refresh DIR"
+    hint = "waveledger tuf verify DIR shows all findings, waveledger status what expired and how to renew it"
     view: str
     problem: str
 
@@ -29,6 +33,14 @@ class Emitted(NamedTuple):
 
     repositories: list[str]
     views: list[str]
+
+
+class Attempt(NamedTuple):
+    """What an emission did, the CI root's new version if it got one, and what went wrong with some repositories."""
+
+    emitted: Emitted
+    ci_root: int | None
+    problems: list[LedgerError]
 
 
 def emit(
@@ -41,26 +53,77 @@ def emit(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> Emitted:
-    """Publish. Without keys only what was signed before is written: a mirror needs no private key.
+    """Publish, and fail at the end with the first problem. Without keys only what was signed before is written.
 
     Raises: OnlineKeyMissing, DestinationAhead, DestinationHasOtherBytes, DestinationUnusable, PublicationRejected.
     """
-    tree.refuse_if_ahead(ledger, destination)
-    signed = publish.Signed([], [])
+    came = attempt(ledger, keys, destination, refresh=refresh, force=force, dry_run=dry_run, progress=progress)
+    if came.problems:
+        raise came.problems[0]
+    return came.emitted
+
+
+def attempt(
+    ledger: Ledger,
+    keys: OnlineKeys | None,
+    destination: Destination,
+    *,
+    refresh: bool = False,
+    force: bool = False,
+    everything: bool = True,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Attempt:
+    """Publish what can be: a repository in trouble is left alone, and does not keep the others from it.
+
+    Without keys only what was signed before is written: a mirror needs no private key. With `refresh` what grows old
+    is renewed, the CI root too. Unless `everything`, only repositories are looked at that are due, or are not known to
+    be there in full: a command about one wave does not walk through a thousand tags.
+
+    Raises: DestinationUnusable, when nothing can be written at all.
+    """
+    with ledger.reading() as connection:
+        due = state.due(connection, ledger.now, refresh=refresh)
+        names = {*due, *_to_write(connection, destination.key, everything=everything)}
+    trouble = ahead.in_trouble(ledger, destination, names)
+    problems = list(trouble.values())
+    renewed, signed = None, publish.Signed([], [])
     if keys:
-        signed = publish.publish(ledger, keys, refresh=refresh, force=force, dry_run=dry_run, progress=progress)
-    problems = list(signed.problems)
+        try:
+            renewed = ciroot.renew(ledger, Facts(), keys, dry_run=dry_run) if refresh else None
+        except LedgerError as problem:
+            problems.append(problem)
+        signed = publish.publish(
+            ledger, keys, refresh=refresh, force=force, without=trouble, dry_run=dry_run, progress=progress
+        )
+    if dry_run and renewed:  # what it would have made due was rolled back with it
+        ci = {name for name in names if name.startswith(f"{ciroot.CI}/")}
+        signed = signed._replace(repositories=sorted({*signed.repositories, *ci.difference(trouble)}))
+    problems += signed.problems
     changed: list[str] = []
     if not dry_run:
         # The ledger is read inside the lock: who waited for another publisher must not write what that superseded.
         with destination.locked():
-            written = tree.write(ledger, destination)
+            written = _write(ledger, destination, everything=everything)
             changed = written.changed
-            problems += written.problems + _rejected(ledger, destination, changed)
-            state.remember_written(ledger.engine, written.versions)
-    if problems:
-        raise problems[0]
-    return Emitted(signed.repositories, changed)
+            problems += [*written.problems.values(), *_rejected(ledger, destination, changed)]
+    once = list({str(problem): problem for problem in problems}.values())  # seen before signing, and met when writing
+    return Attempt(Emitted(signed.repositories, changed), renewed.version if renewed else None, once)
+
+
+def _write(ledger: Ledger, destination: Destination, *, everything: bool) -> tree.Written:
+    everything = everything or not destination.names("pool")  # whatever is remembered of a place that is empty now
+    with ledger.reading() as connection:
+        position = reached.newest_position(connection)
+        names = _to_write(connection, destination.key, everything=everything)
+    written = tree.write(ledger, destination, names)
+    reached.remember(ledger.engine, destination.key, position, written.versions, written.problems)
+    return written
+
+
+def _to_write(connection: Connection, place: str, *, everything: bool) -> dict[str, int]:
+    """The repositories to write, each with the position up to which it is known to be there."""
+    return dict.fromkeys(state.repositories(connection), 0) if everything else reached.unreached(connection, place)
 
 
 def _rejected(ledger: Ledger, destination: Destination, views: list[str]) -> list[LedgerError]:

@@ -11,34 +11,43 @@ Rules of this module (DESIGN §4, "The emitter is a follower"):
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import Connection
-from tuf.api.metadata import Root
 
-from ledger.application.waves import fold_wave, own_body, signed_bytes
-from ledger.codec import decode
-from ledger.domain.errors import LedgerError
-from ledger.domain.events import DocumentPublished, FactoryInitialized, MetadataPublished, ViewPublished
+from ledger.domain.errors import Conflict, LedgerError
+from ledger.domain.events import (
+    BundleExported,
+    DocumentCosigned,
+    DocumentPublished,
+    KeySignatures,
+    MetadataPublished,
+    ViewPublished,
+)
 from ledger.domain.values import from_epoch
-from ledger.session import Ledger
+from ledger.session import Ledger, Session
 from ledger.store import events
 from ledger.store.errors import StreamChanged
-from ledger.tuf import canonical, documents, note, roots, signing
+from ledger.tuf import documents, note, signing
+from ledger.tuf.documents import FileMeta
 from ledger.tuf.online import OnlineKeys
-from projections.tuf import state
+from projections.tuf import drafts, state
+from projections.tuf.drafts import Draft, draft
+from projections.tuf.moment import Moment, Trust
 
+BATCH = 100  # repositories that are read and recorded together
 RETRIES = 10  # lost races in a row; each one means that somebody else published
 
 
-class Signatures(NamedTuple):
-    """A targets document with its offline signatures: keyid and hex signature, in the order they came."""
+class ViewChanged(Conflict):
+    """A view that was about to be exported is not there any more, or shows what was never published."""
 
-    signed: bytes
-    offline: tuple[tuple[str, str], ...]
+    message = "view {view} changed while it was being exported"
+    hint = "nothing was exported; run the command again"
+    view: str
 
 
 class Signed(NamedTuple):
@@ -48,228 +57,224 @@ class Signed(NamedTuple):
     problems: list[LedgerError]
 
 
-class _Draft(NamedTuple):
-    """A view that is about to be signed: its targets document, with the online signature where it has one already."""
-
-    view: str
-    version: int
-    expires: int
-    document: Signatures
-    online: tuple[str, str] | None
-    wave: str | None
-    source: str
-    content_position: int | None
-
-
 def publish(
     ledger: Ledger,
     keys: OnlineKeys,
     *,
     refresh: bool = False,
     force: bool = False,
+    without: Collection[str] = (),
     dry_run: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Signed:
     """Sign what is not signed yet; returns the repositories that got a publication, or would get one.
 
-    With `refresh` also what grows old, with `force` everything.
+    With `refresh` also what grows old, with `force` everything; `without` those repositories. Many are read and
+    recorded at once: a refresh of a thousand tags is a few transactions.
     """
     with ledger.reading() as connection:
-        names = state.due(connection, ledger.now, refresh=refresh)
-        if force:
-            names = sorted({*names, *state.repositories(connection)})
+        names = set(state.due(connection, ledger.now, refresh=refresh))
+        seen = state.newest_publications(connection)
+    if force:
+        names |= seen.keys()
     signed = Signed([], [])
-    for place, repository in enumerate(names):
-        try:
-            _publish_one(ledger, keys, repository, dry_run=dry_run)
-            signed.repositories.append(repository)
-        except LedgerError as problem:
-            signed.problems.append(problem)  # one repository in trouble must not let the others expire
+    todo = sorted(names.difference(without))
+    for start in range(0, len(todo), BATCH):
+        part = todo[start : start + BATCH]
+        for repository in _publish_many(ledger, keys, part, seen, signed, dry_run=dry_run):
+            try:
+                if _publish_one(ledger, keys, repository, dry_run=dry_run):
+                    signed.repositories.append(repository)
+            except LedgerError as problem:
+                signed.problems.append(problem)  # one repository in trouble must not let the others expire
         if progress:
-            progress(place + 1, len(names))
-    return signed
+            progress(start + len(part), len(todo))
+    return Signed(sorted(signed.repositories), signed.problems)
 
 
-def offline_document(connection: Connection, wave: str, view: str) -> Signatures:
-    """A document as its wave's signers left it: signed bytes and offline signatures."""
-    state_ = fold_wave(connection, wave)
-    place = next(i for i, document in enumerate(state_.init.documents) if document.view == view)
-    document = state_.init.documents[place]
-    signed = signed_bytes(document, own_body(connection, document))
-    return Signatures(signed, tuple((event.keyid, event.signatures[place]) for event in state_.signed))
-
-
-def metadata_of(connection: Connection, wave: str, view: str) -> dict[str, Any]:
+def metadata_of(connection: Connection, repository: str, wave: str, version: int) -> dict[str, Any]:
     """A document as JSON: with its online signature once it was shown, else with the offline ones alone."""
-    offline = offline_document(connection, wave, view)
-    init = fold_wave(connection, wave).init
-    version = next(document.version for document in init.documents if document.view == view)
-    shown = state.document(connection, f"production/{init.tag}", version)
+    offline = drafts.offline_document(connection, repository, wave, version)
+    shown = state.document(connection, repository, version)
     online = [(shown.keyid, shown.signature)] if shown else []
     metadata: dict[str, Any] = orjson.loads(documents.file_bytes(offline.signed, [*offline.offline, *online]))
     return metadata
 
 
-def _publish_one(ledger: Ledger, keys: OnlineKeys, repository: str, *, dry_run: bool) -> None:
-    stream = f"publication:{repository.replace('/', ':', 1)}"
+def prepare(connection: Connection, keys: OnlineKeys, repository: str, now: int) -> _Publication:
+    """The next publication of a repository with all its documents, to be signed outside any lock."""
+    return _Publication.read(Moment.read(connection, keys, [repository], now), connection, repository, whole=True)
+
+
+def _publish_many(
+    ledger: Ledger, keys: OnlineKeys, names: Sequence[str], seen: Mapping[str, int], signed: Signed, *, dry_run: bool
+) -> list[str]:
+    """Sign repositories that are due as far as their publications at the positions `seen`, in one transaction.
+
+    Returns those that others published meanwhile: each is looked at again.
+    """
+    overtaken: list[str] = []
+    ready: list[tuple[_Publication, int, MetadataPublished]] = []
+    with ledger.reading() as connection:
+        moment = Moment.read(connection, keys, names, ledger.now)
+        drawn = []
+        for name in names:
+            if moment.before[name].position != seen.get(name, 0):
+                overtaken.append(name)
+                continue
+            version = events.stream_version(connection, state.stream_of(name))
+            try:
+                drawn.append((_Publication.read(moment, connection, name), version))
+            except LedgerError as problem:
+                signed.problems.append(problem)
+    for publication, version in drawn:  # here nobody waits for us: a signer may be slow, or a person
+        try:
+            ready.append((publication, version, publication.sign()))
+        except LedgerError as problem:
+            signed.problems.append(problem)
+    if not ready:
+        return overtaken
+    with ledger.writing(dry_run=dry_run) as session:
+        current = [one for one in ready if session.version(state.stream_of(one[0].repository)) == one[1]]
+        _append(session, current)
+    done = {publication.repository for publication, _, _ in current}
+    signed.repositories.extend(done)
+    return [*overtaken, *(p.repository for p, _, _ in ready if p.repository not in done)]
+
+
+def _publish_one(ledger: Ledger, keys: OnlineKeys, repository: str, *, dry_run: bool) -> bool:
+    """Sign one repository that others publish at the same time; False if there is nothing left to do."""
     for attempt in range(RETRIES):
         with ledger.reading() as connection:
-            if attempt and repository not in state.due(connection, ledger.now, refresh=True):
-                return  # whoever won the race published all that was due
-            version = events.stream_version(connection, stream)
-            publication = _Publication.read(connection, keys, repository, ledger.now)
-        event = publication.sign()  # here nobody waits for us: a signer may be slow, or a person
+            if repository not in state.due(connection, ledger.now, refresh=True):
+                return False  # whoever won the race published all that was due
+            version = events.stream_version(connection, state.stream_of(repository))
+            moment = Moment.read(connection, keys, [repository], ledger.now)
+            publication = _Publication.read(moment, connection, repository)
+        event = publication.sign()
         try:
             with ledger.writing(dry_run=dry_run) as session:
-                session.append(stream, [event], expected=version)
-                events.add_checkpoint(session.connection, publication.checkpoint.size, publication.checkpoint.note())
-            return
+                _append(session, [(publication, version, event)])
+            return True
         except StreamChanged:
             if attempt == RETRIES - 1:
                 raise
+    raise AssertionError  # the last attempt returned or raised
+
+
+def _append(session: Session, ready: Sequence[tuple[_Publication, int, MetadataPublished]]) -> None:
+    session.append_all(
+        (state.stream_of(publication.repository), [*publication.also_signed, event], version)
+        for publication, version, event in ready
+    )
+    for publication, _, _ in ready[:1]:  # all of one transaction carry the same
+        events.add_checkpoint(session.connection, publication.checkpoint.size, publication.checkpoint.note())
 
 
 @dataclass
 class _Publication:
     """One publication on its way: all that was read for it, and the last version number given out."""
 
-    keys: OnlineKeys
+    moment: Moment
     repository: str
-    now: int
-    root: Root
-    root_version: int
-    keyids: dict[str, str]
-    checkpoint: note.Checkpoint
+    trust: Trust
     version: int
-    drafts: list[_Draft]
+    drafts: list[Draft]
     ended: list[state.Published]
+    also_signed: list[DocumentCosigned] = field(default_factory=list)
 
     @classmethod
-    def read(cls, connection: Connection, keys: OnlineKeys, repository: str, now: int) -> _Publication:
-        """Read the head, the root, the versions and the documents."""
-        kind = repository.partition("/")[0]
-        head = events.head(connection)
-        factory = _factory(connection)
-        root_version, metadata = state.roots(connection, kind)[-1]
-        views = state.views(connection, repository)
-        before = state.published(connection, repository)
+    def read(cls, moment: Moment, connection: Connection, repository: str, *, whole: bool = False) -> _Publication:
+        """Read the documents; with `whole` those, too, that are shown already."""
+        trust, before = moment.trust[repository.partition("/")[0]], moment.before[repository]
+        views, shown = moment.views.get(repository, []), moment.published.get(repository, {})
         live = {view.view for view in views}
+        again = whole or before.root_version != trust.version  # what the new root accepts is to be seen
         return cls(
-            keys,
+            moment,
             repository,
-            now,
-            roots.load_root(metadata).signed,
-            root_version,
-            state.online_keyids(connection, kind),
-            note.sign_checkpoint(keys.ledger(factory.ledger_key), factory.factory, head.size, head.root),
-            state.newest_version(connection, repository),
-            [_draft(connection, repository, view, before.get(view.view), now) for view in views],
-            [published for published in before.values() if published.view not in live],
+            trust,
+            before.version,
+            [draft(connection, repository, v, shown.get(v.view), moment.now, whole=again) for v in views],
+            [published for published in shown.values() if published.view not in live],
         )
+
+    @property
+    def checkpoint(self) -> note.Checkpoint:
+        """The ledger's newest checkpoint."""
+        return self.moment.checkpoint
 
     def sign(self) -> MetadataPublished:
         """Sign every view of the repository, in the direction devices move."""
         new: dict[int, DocumentPublished] = {}
         views = []
-        for draft in self.drafts:
-            online = draft.online or self._sign("targets", draft.document.signed)
-            if draft.online is None:
-                new[draft.version] = _first_shown(draft, online)
-            signatures = [*draft.document.offline, online]
-            signing.require_threshold(self.root, "targets", draft.document.signed, signatures, draft.view)
-            views.append(self._view(draft, documents.file_bytes(draft.document.signed, signatures)))
+        for one in self.drafts:
+            if one.document is None:
+                assert one.meta is not None  # it is shown already
+                views.append(self._view(one, one.meta))
+                continue
+            online = one.online or self._sign("targets", one.document.signed)
+            if one.online is None:
+                new[one.version] = one.first_shown(online)
+            also = self._cosign(one, one.document.signed) if one.online is None and one.wave is None else []
+            signatures = [*one.document.offline, *also, online]
+            signing.require_threshold(self.trust.root, "targets", one.document.signed, signatures, one.view)
+            views.append(self._view(one, FileMeta.of(documents.file_bytes(one.document.signed, signatures))))
         return MetadataPublished(
             self.repository,
-            self.root_version,
+            self.trust.version,
             tuple(new[version] for version in sorted(new)),
             tuple(views),
             tuple(sorted(p.view for p in self.ended if not p.closed)),
             tuple(sorted(p.view for p in self.ended if p.closed and self._outlived(p))),
         )
 
-    def _outlived(self, view: state.Published) -> bool:
-        return view.timestamp_expires + state.GRACE_SECONDS <= self.now
+    def _cosign(self, one: Draft, document: bytes) -> list[tuple[str, str]]:
+        """Signatures of replaced keys over a new CI document; production's have them from their holders' re-sign."""
+        also = self._sign_along("targets", document)
+        if also:
+            signers = tuple(KeySignatures(keyid, (signature,)) for keyid, signature in also)
+            self.also_signed = [DocumentCosigned(self.repository, one.version, signers)]
+        return also
 
-    def _view(self, draft: _Draft, targets_file: bytes) -> ViewPublished:
+    def sign_bundle(self, view: str, expires: int) -> tuple[BundleExported, bytes]:
+        """Sign one view, shown before, to live until `expires` (seconds since 1970); the event and the targets file."""
+        one = next((one for one in self.drafts if one.view == view), None)
+        if one is None or one.online is None or one.document is None:
+            raise ViewChanged(view=view)
+        file = documents.file_bytes(one.document.signed, [*one.document.offline, one.online])
+        shown = self._view(one._replace(expires=expires), FileMeta.of(file), expires)
+        return BundleExported(self.repository, self.trust.version, shown), file
+
+    def _outlived(self, view: state.Published) -> bool:
+        return view.timestamp_expires + state.GRACE_SECONDS <= self.moment.now
+
+    def _view(self, one: Draft, targets: FileMeta, timestamp_expires_at: int | None = None) -> ViewPublished:
         self.version += 1
-        expires = from_epoch(draft.expires)
-        timestamp_expires = from_epoch(self.now + state.TIMESTAMP_SECONDS)
+        expires = from_epoch(one.expires)
+        timestamp_expires = from_epoch(timestamp_expires_at or self.moment.now + state.TIMESTAMP_SECONDS)
         snapshot = self._file(
             "snapshot",
-            documents.snapshot_signed(self.version, expires, draft.version, targets_file, self.checkpoint.field()),
+            documents.snapshot_signed(self.version, expires, one.version, targets, self.checkpoint.field()),
         )
         timestamp = self._file(
             "timestamp", documents.timestamp_signed(self.version, timestamp_expires, self.version, snapshot)
         )
         return ViewPublished(
-            draft.view, self.version, draft.version, snapshot.decode(), timestamp.decode(), expires, timestamp_expires
+            one.view, self.version, one.version, snapshot.decode(), timestamp.decode(), expires, timestamp_expires
         )
 
     def _file(self, role: str, signed: bytes) -> bytes:
         signature = self._sign(role, signed)
-        signing.require_threshold(self.root, role, signed, [signature], role)
-        return documents.file_bytes(signed, [signature])
+        signing.require_threshold(self.trust.root, role, signed, [signature], role)
+        return documents.file_bytes(signed, [signature, *self._sign_along(role, signed)])
+
+    def _sign_along(self, role: str, signed: bytes) -> list[tuple[str, str]]:
+        """Signatures of replaced keys, as far as they are at hand: a client may know only the root before this one."""
+        replaced, keys = self.trust.replaced.get(role, ()), self.moment.keys
+        gone = set(keys.missing(replaced))
+        return [(keyid, keys.signer(keyid, role).sign(signed)) for keyid in replaced if keyid not in gone]
 
     def _sign(self, role: str, signed: bytes) -> tuple[str, str]:
-        keyid = self.keyids[role]
-        return keyid, self.keys.signer(keyid, role).sign(signed)
-
-
-def _draft(
-    connection: Connection, repository: str, view: state.View, before: state.Published | None, now: int
-) -> _Draft:
-    if view.wave is None or view.document is None or view.version is None or view.expires is None:
-        return _ci_draft(connection, repository, view, before, now)
-    shown = state.document(connection, repository, view.version)
-    online = (shown.keyid, shown.signature) if shown else None
-    document = offline_document(connection, view.wave, view.document)
-    return _Draft(view.view, view.version, view.expires, document, online, view.wave, view.document, None)
-
-
-def _ci_draft(
-    connection: Connection, repository: str, view: state.View, before: state.Published | None, now: int
-) -> _Draft:
-    position = view.content_position
-    aged = before is not None and 2 * (before.snapshot_expires - now) <= state.CI_SECONDS
-    if before and before.content_position == position and not aged:
-        shown = state.document(connection, repository, before.targets_version)
-        assert shown is not None  # what is published was shown
-        document = Signatures(ci_document(connection, shown, before.targets_version), ())
-        online = (shown.keyid, shown.signature)
-        return _Draft(
-            view.view, before.targets_version, before.snapshot_expires, document, online, None, view.view, position
-        )
-    version = before.targets_version + 1 if before else 1
-    expires = now + state.CI_SECONDS
-    body = canonical.targets_body(state.ci_targets(connection, repository.partition("/")[2]))
-    document = Signatures(documents.targets_signed(version, from_epoch(expires), body), ())
-    return _Draft(view.view, version, expires, document, None, None, view.view, position)
-
-
-def _first_shown(draft: _Draft, online: tuple[str, str]) -> DocumentPublished:
-    signed = None if draft.wave else draft.document.signed.decode()
-    return DocumentPublished(draft.version, *online, draft.wave, draft.source, signed, draft.content_position)
-
-
-class _Factory(NamedTuple):
-    factory: str
-    ledger_key: str
-
-
-def _factory(connection: Connection) -> _Factory:
-    first = events.get(connection, 1)
-    assert first is not None  # a store is created together with its first event
-    event = decode(first.topic, first.payload)
-    assert isinstance(event, FactoryInitialized)
-    return _Factory(event.factory, event.ledger_key)
-
-
-def ci_document(connection: Connection, shown: state.Shown, version: int) -> bytes:
-    """The signed bytes of a CI document, from the event that showed it first."""
-    row = events.get(connection, shown.position)
-    assert row is not None  # the projection was folded from it
-    event = decode(row.topic, row.payload)
-    assert isinstance(event, MetadataPublished)
-    signed = next(document.signed for document in event.documents if document.version == version)
-    assert signed is not None  # production documents stay where they were signed
-    return signed.encode()
+        keyid = self.trust.keyids[role]
+        return keyid, self.moment.keys.signer(keyid, role).sign(signed)

@@ -3,23 +3,24 @@
 Rules of this module (DESIGN §4):
 
 * A repository is ``production/<tag>`` or ``ci/<tag>``; its views are given their version numbers in the direction
-  devices move: production, then held, then the wave.
-* A repository is due when a view is missing, shows another document, or has to be closed or removed; or when its
-  root chain grew. A refresh also takes those whose timestamps or CI documents are past half of their life.
+  devices move: held, then production, then the wave.
+* A repository is due when a view is missing, shows another document, or has to be closed or removed; when its root
+  chain grew; or when a device left a held view, for it goes to production with the next publication. A refresh also
+  takes those whose timestamps or CI documents are past half of their life.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, text
 
-from ledger.store import bulk
-from ledger.store import engine as store
+from ledger.tuf.documents import FileMeta
 
 TIMESTAMP_SECONDS = 7 * 86_400  # after that without a refresh every client fails closed, and heals at the next one
 GRACE_SECONDS = 86_400  # a closed view outlives its timestamp by this, for clients with slow clocks
+_IN = 500  # values in one IN list: far below what SQLite (32,766) and PostgreSQL (65,535) take
 CI_SECONDS = 365 * 86_400  # the life of a CI document, signed online
 
 _DUE = """
@@ -29,8 +30,14 @@ UNION
 SELECT p.repository FROM release_published p LEFT JOIN release_view v ON v.view = p.view
 WHERE (v.view IS NULL AND NOT p.closed) OR (p.closed AND p.timestamp_expires + :grace <= :now)
 UNION
+SELECT v.repository FROM release_raised r JOIN release_view v ON v.repository = r.repository
+LEFT JOIN release_publication p ON p.repository = r.repository WHERE p.position IS NULL OR p.position < r.position
+UNION
 SELECT p.repository FROM release_publication p WHERE p.root_version < (SELECT max(version) FROM release_root r
 WHERE p.repository LIKE r.repository || '/%')
+UNION
+SELECT p.repository FROM fleet_tag a JOIN fleet_name t ON t.kind = 'tag' AND t.id = a.tag
+JOIN release_publication p ON p.repository = 'production/' || t.name WHERE a.moved > p.position
 """
 
 _AGED = """
@@ -56,6 +63,7 @@ class Published(NamedTuple):
     view: str
     version: int
     targets_version: int
+    targets: FileMeta
     content_position: int | None
     snapshot_expires: int
     timestamp_expires: int
@@ -68,6 +76,27 @@ class Shown(NamedTuple):
     keyid: str
     signature: str
     position: int
+
+
+class GivenOut(NamedTuple):
+    """The last version of timestamp and snapshot, the last root that was shown, and the last publication's position."""
+
+    version: int
+    root_version: int
+    position: int
+
+
+class Raised(NamedTuple):
+    """Versions that were given out by a ledger that is lost, and the position of the event that says so."""
+
+    metadata: int
+    targets: int
+    position: int
+
+
+def stream_of(repository: str) -> str:
+    """The stream of a repository's publications."""
+    return f"publication:{repository.replace('/', ':', 1)}"
 
 
 def due(connection: Connection, now: int, *, refresh: bool = False) -> list[str]:
@@ -83,28 +112,68 @@ def repositories(connection: Connection) -> list[str]:
     return list(connection.execute(text("SELECT repository FROM release_publication ORDER BY repository")).scalars())
 
 
+def newest_publications(connection: Connection, repository: str | None = None) -> dict[str, int]:
+    """The position of the last publication of each repository, or of one."""
+    statement = "SELECT repository, position FROM release_publication"
+    where = " WHERE repository = :repository" if repository else ""
+    return dict(connection.execute(text(statement + where), {"repository": repository} if repository else {}).all())
+
+
 def views(connection: Connection, repository: str) -> list[View]:
     """What a repository should show, in the order in which versions are given."""
-    rows = connection.execute(
-        text(
-            "SELECT view, version, expires, wave, document, content_position FROM release_view "
-            "WHERE repository = :repository ORDER BY rank, view"
-        ),
-        {"repository": repository},
+    return views_of(connection, [repository]).get(repository, [])
+
+
+def views_of(connection: Connection, names: Sequence[str]) -> dict[str, list[View]]:
+    """What repositories should show, each in the order in which versions are given."""
+    found: dict[str, list[View]] = {}
+    statement = (
+        "SELECT repository, view, version, expires, wave, document, content_position FROM release_view "
+        "WHERE repository IN ({}) ORDER BY repository, rank, view"
     )
-    return [View(*row) for row in rows]
+    for repository, *row in _in(connection, statement, names):
+        found.setdefault(repository, []).append(View(*row))
+    return found
 
 
 def published(connection: Connection, repository: str) -> dict[str, Published]:
     """What a repository shows, by view."""
-    rows = connection.execute(
-        text(
-            "SELECT view, version, targets_version, content_position, snapshot_expires, timestamp_expires, closed "
-            "FROM release_published WHERE repository = :repository"
-        ),
-        {"repository": repository},
+    return published_of(connection, [repository]).get(repository, {})
+
+
+def published_of(connection: Connection, names: Sequence[str]) -> dict[str, dict[str, Published]]:
+    """What repositories show, by view."""
+    found: dict[str, dict[str, Published]] = {}
+    statement = (
+        "SELECT repository, view, version, targets_version, targets_length, targets_sha256, content_position, "
+        "snapshot_expires, timestamp_expires, closed FROM release_published WHERE repository IN ({})"
     )
-    return {view: Published(view, v, t, c, s, e, bool(closed)) for view, v, t, c, s, e, closed in rows}
+    for repository, view, version, targets, length, sha256, content, snapshot, timestamp, closed in _in(
+        connection, statement, names
+    ):
+        meta = FileMeta(length, sha256)
+        shown = Published(view, version, targets, meta, content, snapshot, timestamp, bool(closed))
+        found.setdefault(repository, {})[view] = shown
+    return found
+
+
+def given_out(connection: Connection, names: Sequence[str]) -> dict[str, GivenOut]:
+    """Up to which numbers repositories got, here or in a ledger that is lost. All of them, the new ones with zeros."""
+    found = dict.fromkeys(names, GivenOut(0, 0, 0))
+    statement = "SELECT repository, version, root_version, position FROM release_publication WHERE repository IN ({})"
+    for repository, *row in _in(connection, statement, names):
+        found[repository] = GivenOut(*row)
+    for repository, metadata in _in(
+        connection, "SELECT repository, metadata FROM release_raised WHERE repository IN ({})", names
+    ):
+        found[repository] = found[repository]._replace(version=max(found[repository].version, metadata))
+    return found
+
+
+def _in(connection: Connection, statement: str, names: Sequence[str]) -> Iterator[Any]:
+    for start in range(0, len(names), _IN):
+        part = {f"n{place}": name for place, name in enumerate(names[start : start + _IN])}
+        yield from connection.execute(text(statement.format(", ".join(f":{key}" for key in part))), part)
 
 
 def expired_closed_views(connection: Connection, now: int) -> set[str]:
@@ -114,9 +183,21 @@ def expired_closed_views(connection: Connection, now: int) -> set[str]:
 
 
 def newest_version(connection: Connection, repository: str) -> int:
-    """The last version of timestamp and snapshot that was given out, 0 if none."""
-    statement = text("SELECT version FROM release_publication WHERE repository = :repository")
-    return int(connection.execute(statement, {"repository": repository}).scalar() or 0)
+    """The last version of timestamp and snapshot that was given out, here or by a ledger that is lost; 0 if none."""
+    return given_out(connection, [repository])[repository].version
+
+
+def raised(connection: Connection, repository: str) -> Raised:
+    """The versions that a ledger that is lost gave out, 0 where none is known."""
+    statement = text("SELECT metadata, targets, position FROM release_raised WHERE repository = :repository")
+    row = connection.execute(statement, {"repository": repository}).first()
+    return Raised(0, 0, 0) if row is None else Raised(*row)
+
+
+def resigned_at(connection: Connection, repository: str, version: int) -> int | None:
+    """The position of the event that signed a live document anew under that version; None for none."""
+    statement = text("SELECT position FROM release_resigned WHERE repository = :repository AND version = :version")
+    return connection.execute(statement, {"repository": repository, "version": version}).scalar()
 
 
 def document(connection: Connection, repository: str, version: int) -> Shown | None:
@@ -134,10 +215,28 @@ def online_keyids(connection: Connection, kind: str) -> dict[str, str]:
     return dict(connection.execute(statement, {"kind": kind}).all())
 
 
+def replaced_keyids(connection: Connection, kind: str, since: int) -> dict[str, list[str]]:
+    """The keyids of online keys that were replaced after a moment, by role."""
+    statement = text("SELECT role, keyid FROM release_replaced_key WHERE repository = :kind AND replaced_at > :since")
+    found: dict[str, list[str]] = {}
+    for role, keyid in connection.execute(statement, {"kind": kind, "since": since}):
+        found.setdefault(role, []).append(keyid)
+    return found
+
+
 def roots(connection: Connection, kind: str) -> list[tuple[int, bytes]]:
     """The root chain of ``production`` or ``ci``, oldest first."""
     statement = text("SELECT version, metadata FROM release_root WHERE repository = :kind ORDER BY version")
     return [(version, metadata.encode()) for version, metadata in connection.execute(statement, {"kind": kind})]
+
+
+def newest_root(connection: Connection, kind: str) -> tuple[int, bytes]:
+    """The newest root of ``production`` or ``ci``."""
+    statement = text(
+        "SELECT version, metadata FROM release_root WHERE repository = :kind ORDER BY version DESC LIMIT 1"
+    )
+    version, metadata = connection.execute(statement, {"kind": kind}).one()
+    return version, metadata.encode()
 
 
 def ci_targets(connection: Connection, tag: str) -> dict[str, bytes]:
@@ -146,19 +245,3 @@ def ci_targets(connection: Connection, tag: str) -> dict[str, bytes]:
         "SELECT t.name, t.body FROM release_ci_tag g JOIN release_ci_target t ON t.name = g.name WHERE g.tag = :tag"
     )
     return {name: body.encode() for name, body in connection.execute(statement, {"tag": tag})}
-
-
-def remember_written(engine: Engine, versions: Mapping[str, int]) -> None:
-    """Keep which versions reached a destination: only then is a view published for its devices."""
-    with store.reading(engine) as connection:
-        rows = connection.execute(text("SELECT repository, version FROM written"))
-        known = {name: version for name, version in rows}  # noqa: C416  rows are not pairs to the type checker
-    news = [(name, version) for name, version in versions.items() if known.get(name, 0) < version]
-    if news:
-        with store.writing(engine) as connection:
-            bulk.execute(
-                connection,
-                "INSERT INTO written (repository, version) VALUES (?, ?) "
-                "ON CONFLICT (repository) DO UPDATE SET version = excluded.version",
-                news,
-            )

@@ -5,17 +5,20 @@ Rules of this module (DESIGN §4; the crash case is named at each step of `_writ
 * ``pool/<repository>/`` has every versioned file once: ``{N}.root.json``, ``{m}.snapshot.json``, ``{v}.targets.json``.
 * ``<view>/`` is a complete TUF metadata directory: links to the root chain and to the files that its timestamps
   led to, the older ones too, for clients that are in the middle of a refresh. Then its ``timestamp.json``.
-* Versioned files first, timestamps last. A publication that was killed is finished by the next one, byte-identically,
-  because both write the same events in the same order; whatever is there already is no write.
+* Versioned files first, then timestamps, and last a root that the publication brought: all that its timestamps lead to
+  is valid under the old root and under the new one, what was there before under the old one only.
+* A publication that was killed is finished by the next one, byte-identically, because both write the same events in the
+  same order; whatever is there already is no write.
 * A view that a newer publication removes is not made again by an older one: a wave's name is used once.
+* No publication older than `VersionsRaised` is written: another ledger may have put other bytes under those versions.
+  Targets from before it that a newer publication still shows are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-import orjson
 from sqlalchemy import Connection
 
 from ledger.codec import decode
@@ -24,9 +27,16 @@ from ledger.domain.events import DocumentPublished, MetadataPublished, ViewPubli
 from ledger.session import Ledger
 from ledger.store import events
 from ledger.tuf import documents
-from projections.tuf import state
-from projections.tuf.destination import Destination, DestinationAhead, DestinationHasOtherBytes
-from projections.tuf.publish import offline_document
+from projections.tuf import cosigned, state
+from projections.tuf.ahead import (
+    Newest,
+    newest_first,
+    refuse_if_ahead,
+    shown_views,
+    version_of,
+)
+from projections.tuf.destination import Destination, DestinationHasOtherBytes
+from projections.tuf.drafts import first_shown, offline_document
 
 
 class File(NamedTuple):
@@ -36,13 +46,37 @@ class File(NamedTuple):
     data: bytes
 
 
+class _Place(NamedTuple):
+    """One publication of the backlog, by its version in its stream.
+
+    `root_before` is the newest root that was shown before it; `last` are the views that no newer one shows.
+    """
+
+    version: int
+    root_before: int
+    last: frozenset[str]
+
+
+class _Backlog(NamedTuple):
+    """What is to be written of a repository, oldest first, and the views that none of it is to show.
+
+    `cut` tells that `VersionsRaised` comes before it: the destination may lack targets that were first shown earlier.
+    """
+
+    newest: Newest
+    places: list[_Place]
+    gone: frozenset[str]
+    cut: bool
+
+
 class _Step(NamedTuple):
-    """One publication to write: its files, and the views that no newer one removes."""
+    """One publication to write: its files, the views that no newer one removes, and the roots that it brought."""
 
     publication: MetadataPublished
     files: list[File]
     shown: list[tuple[str, ViewPublished]]
-    newest: bool
+    new_roots: range
+    last: frozenset[str]
 
 
 class Written(NamedTuple):
@@ -50,169 +84,248 @@ class Written(NamedTuple):
 
     changed: list[str]
     versions: dict[str, int]
-    problems: list[LedgerError]
+    problems: dict[str, LedgerError]
 
 
-def write(ledger: Ledger, destination: Destination, progress: Callable[[int, int], None] | None = None) -> Written:
+def write(
+    ledger: Ledger,
+    destination: Destination,
+    names: Mapping[str, int],
+    progress: Callable[[int, int], None] | None = None,
+) -> Written:
     """Write what the destination lacks, a repository at a time; one in trouble does not keep the others from it.
 
-    The ledger is not held while files are written: a reader keeps writers waiting.
+    The ledger is not held while files are looked at or written: a reader keeps writers waiting.
+
+    Args:
+        ledger: What to write.
+        destination: Where to.
+        names: The repositories to look at, each with the position up to which its publications are known to be there
+            to their last step; 0: nothing is known.
+        progress: Told after each repository.
     """
-    written = Written([], {}, [])
-    with ledger.reading() as connection:
-        names = state.repositories(connection)
-    for place, repository in enumerate(names):
+    written, roots = Written([], {}, {}), _Roots(ledger)
+    for place, (repository, complete) in enumerate(sorted(names.items())):
         try:
-            with ledger.reading() as connection:
-                steps = _steps(connection, destination, repository)
-            for step in steps:
-                written.changed.extend(_write(destination, step))
-            written.versions[repository] = steps[-1].publication.views[-1].version
+            newest = _write_repository(ledger, destination, roots, repository, complete, written.changed)
+            if newest:
+                written.versions[repository] = newest.views[-1].version
         except LedgerError as problem:
-            written.problems.append(problem)  # one repository in trouble must not let the others expire
+            written.problems[repository] = problem  # one repository in trouble must not let the others expire
         if progress:
             progress(place + 1, len(names))
     return written
 
 
-def refuse_if_ahead(ledger: Ledger, destination: Destination) -> None:
-    """Look before anything is signed for it. Raises: DestinationAhead, DestinationHasOtherBytes."""
-    with ledger.reading() as connection:
-        for repository in state.repositories(connection):
-            _refuse_if_ahead(destination, newest_of(connection, repository))
-
-
-def newest_of(connection: Connection, repository: str) -> MetadataPublished:
-    """The last publication of a repository."""
-    return next(_publications(connection, repository, descending=True))
-
-
-def document_file(connection: Connection, document: DocumentPublished) -> bytes:
+def document_file(connection: Connection, repository: str, document: DocumentPublished) -> bytes:
     """A targets document as clients get it."""
     online = (document.keyid, document.signature)
     if document.wave is None:
         assert document.signed is not None  # a CI document is kept where it was shown first
-        return documents.file_bytes(document.signed.encode(), [online])
-    offline = offline_document(connection, document.wave, document.view)
+        shown = state.document(connection, repository, document.version)
+        assert shown is not None  # the publication that shows it first is recorded
+        also = cosigned.signatures(connection, repository, document.version, shown.position)
+        return documents.file_bytes(document.signed.encode(), [*also, online])
+    offline = offline_document(connection, repository, document.wave, document.version)
     return documents.file_bytes(offline.signed, [*offline.offline, online])
 
 
-def pool_files(connection: Connection, publication: MetadataPublished) -> Iterator[File]:
-    """The versioned files of a publication, in the order they are written; the last snapshot comes last of all."""
-    pool = f"pool/{publication.repository}"
-    kind = publication.repository.partition("/")[0]
-    for version, metadata in state.roots(connection, kind):
-        if version <= publication.root_version:
-            yield File(f"{pool}/{version}.root.json", metadata)
-    for document in publication.documents:
-        yield File(f"{pool}/{document.version}.targets.json", document_file(connection, document))
+class _Roots:
+    """The root chains, read once: they only grow."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._known: dict[str, list[tuple[int, bytes]]] = {}
+
+    def until(self, kind: str, version: int) -> list[tuple[int, bytes]]:
+        """The chain of ``production`` or ``ci`` up to a version, oldest first."""
+        if kind not in self._known or self._known[kind][-1][0] < version:
+            with self._ledger.reading() as connection:
+                self._known[kind] = state.roots(connection, kind)
+        return [root for root in self._known[kind] if root[0] <= version]
+
+
+def _pool_files(ledger: Ledger, roots: _Roots, publication: MetadataPublished, *, cut: bool) -> Iterator[File]:
+    """The versioned files of a publication, in the order they are written; the last snapshot comes last of all.
+
+    Those that it shows first and, in a backlog that is `cut`, all that it shows.
+    """
+    repository = publication.repository
+    pool = f"pool/{repository}"
+    for version, metadata in roots.until(repository.partition("/")[0], publication.root_version):
+        yield File(f"{pool}/{version}.root.json", metadata)
+    first = {document.version: document for document in publication.documents}
+    shown = {view.targets_version for view in publication.views} if cut else set()
+    for version in [*sorted(shown - first.keys()), *first]:
+        with ledger.reading() as connection:
+            document = first.get(version) or _shown_before(connection, repository, version)
+            data = document_file(connection, repository, document)
+        yield File(f"{pool}/{document.version}.targets.json", data)
     for view in publication.views:
         yield File(f"{pool}/{view.version}.snapshot.json", view.snapshot.encode())
 
 
-def _steps(connection: Connection, destination: Destination, repository: str) -> list[_Step]:
-    backlog = _backlog(connection, destination, repository)
-    gone = {name for publication in backlog for name in publication.removed}
-    return [
-        _Step(
-            publication,
-            list(pool_files(connection, publication)),
-            _shown(publication, gone),
-            newest=publication is backlog[-1],
-        )
-        for publication in backlog
-    ]
+def _shown_before(connection: Connection, repository: str, version: int) -> DocumentPublished:
+    """A targets document, from the event that showed it first."""
+    shown = state.document(connection, repository, version)
+    assert shown is not None  # a publication after that shows it, too
+    return first_shown(connection, shown.position, version)
+
+
+def _write_repository(
+    ledger: Ledger, destination: Destination, roots: _Roots, repository: str, complete: int, changed: list[str]
+) -> MetadataPublished | None:
+    """Write the backlog of a repository, one publication in memory at a time; the newest, if it has one to write."""
+    while True:
+        begun_at = 0 if destination.exclusive else _stream_version(ledger, repository)
+        backlog = _backlog(ledger, destination, repository, complete)
+        for place in backlog.places:
+            step = _step(ledger, roots, repository, place, backlog)
+            changed.extend(name for name in _write(destination, step) if name not in changed)
+        # Where there is no lock others may have published meanwhile, and removed what was made again here.
+        if destination.exclusive or _stream_version(ledger, repository) == begun_at:
+            return backlog.newest.publication if backlog.places else None
+
+
+def _stream_version(ledger: Ledger, repository: str) -> int:
+    with ledger.reading() as connection:
+        return events.stream_version(connection, state.stream_of(repository))
+
+
+def _backlog(ledger: Ledger, destination: Destination, repository: str, complete: int) -> _Backlog:
+    """The publications to write: the newest, those before it that the destination lacks, and one more.
+
+    That one has all its files, but may have been killed before its closed views got their last timestamp, or before
+    its removed views were deleted. Those before it were finished before its own first file was written.
+    """
+    newest = Newest(None, 0)
+    places: list[_Place] = []
+    gone: set[str] = set()
+    newer: set[str] = set()
+    cut = False
+    begun = False  # whether all that is to be written was seen: the publication before it only tells its root
+    for version, position, event in newest_first(ledger, repository, at_once=2):
+        if not isinstance(event, MetadataPublished):
+            newest = newest if newest.publication else Newest(None, max(newest.raised, event.metadata))
+            begun = cut = True
+            continue
+        if newest.publication is None:
+            newest = Newest(event, newest.raised)
+            refuse_if_ahead(destination, repository, newest)
+        if places:
+            places[-1] = places[-1]._replace(root_before=event.root_version)
+        if begun:
+            break
+        gone |= set(event.removed)
+        there = bool(places) and _has_files(destination, event, gone)
+        if there and (position <= complete or _finished(destination, event)):
+            break
+        names = {name for name, _ in shown_views(event, gone)}
+        # As if it brought no root, until the one before it is seen.
+        places.append(_Place(version, event.root_version, frozenset(names - newer)))
+        newer |= names
+        begun = there
+    return _Backlog(newest, places[::-1], frozenset(gone), cut)
+
+
+def _has_files(destination: Destination, publication: MetadataPublished, gone: set[str]) -> bool:
+    # Files are written in order, roots first or last, and snapshots after all the rest of the pool: the last view's
+    # links stand for all that came before them. Never none: the repository's own view is in every publication that has
+    # anything to close or to remove.
+    shown = shown_views(publication, gone)
+    if not shown:
+        return False
+    name, view = shown[-1]
+    names = (f"{view.version}.snapshot.json", f"{publication.root_version}.root.json")
+    return all(destination.exists(f"{name}/{file}") for file in names)
+
+
+def _finished(destination: Destination, publication: MetadataPublished) -> bool:
+    """Whether nothing is left to do of a publication whose files are there: its timestamps are, and were its last."""
+    return not (publication.closed or publication.removed) and all(
+        destination.read(f"{view.view}/timestamp.json") == view.timestamp.encode() for view in publication.views
+    )
+
+
+def _step(ledger: Ledger, roots: _Roots, repository: str, place: _Place, backlog: _Backlog) -> _Step:
+    newest = place is backlog.places[-1]
+    publication = backlog.newest.publication if newest else _publication(ledger, repository, place.version)
+    assert publication is not None  # it is the last of the places
+    return _Step(
+        publication,
+        list(_pool_files(ledger, roots, publication, cut=backlog.cut)),
+        shown_views(publication, backlog.gone),
+        range(place.root_before + 1, publication.root_version + 1),
+        place.last,
+    )
+
+
+def _publication(ledger: Ledger, repository: str, version: int) -> MetadataPublished:
+    with ledger.reading() as connection:
+        stream = state.stream_of(repository)
+        row = next(events.read(connection, stream=stream, after_version=version - 1, until_version=version))
+    event = decode(row.topic, row.payload)
+    assert isinstance(event, MetadataPublished)  # it was one a moment ago, and events don't change
+    return event
 
 
 def _write(destination: Destination, step: _Step) -> list[str]:
-    publication = step.publication
-    # 1. The pool. A crash leaves files that nothing leads to yet; the next run finds them identical.
+    publication, pool = step.publication, f"pool/{step.publication.repository}"
+    new_roots = [f"{version}.root.json" for version in step.new_roots]
+    late = {f"{pool}/{name}": name for name in new_roots}
+    # 1. The pool, but for new roots. A crash leaves files that nothing leads to yet; the next run finds them identical.
     for file in step.files:
-        destination.write_once(file.path, file.data)
+        if file.path not in late:
+            destination.write_once(file.path, file.data)
     # 2. The views' links. A crash leaves links that no timestamp leads to yet.
     for name, view in step.shown:
-        for file_name in _names(publication, view):
-            destination.link(f"pool/{publication.repository}/{file_name}", f"{name}/{file_name}")
-    # 3. The timestamps, one by one: each view is before or after, and whichever a client meets is complete. Against the
-    #    direction devices move, the wave before production: a device may join a wave without a publication, so the
-    #    wave's timestamp must never be older than production's, not even after a crash. Those of an older publication
-    #    were superseded, except a closed view's, which was its last.
-    changed = []
-    live = [shown for shown in step.shown if shown[0] not in publication.closed]
-    closed = [shown for shown in step.shown if shown[0] in publication.closed]
-    for name, view in [*(reversed(live) if step.newest else ()), *closed]:
-        data = view.timestamp.encode()
-        if destination.read(f"{name}/timestamp.json") != data:
-            destination.replace(f"{name}/timestamp.json", data)
-            changed.append(name)
-    # 4. Views whose last timestamp expired a day ago. A crash leaves one that the next run deletes.
+        for file_name in _names(step, view):
+            if file_name not in new_roots:
+                destination.link(f"{pool}/{file_name}", f"{name}/{file_name}")
+    destination.settle()
+    # 3. The timestamps, one by one: each view is before or after, and whichever a client meets is complete.
+    changed = _write_timestamps(destination, step)
+    # 4. New roots, lowest first. Until one is there, clients take the new timestamps under the old root, for which all
+    #    of it is signed, too. A crash leaves some views with the new root and some without: both are right for all that
+    #    is shown. A later publication may be right under the new root only: it is not begun before this is through.
+    for file in step.files:
+        if file.path in late:
+            destination.write_once(file.path, file.data)
+            for name, _ in step.shown:
+                destination.link(file.path, f"{name}/{late[file.path]}")
+    destination.settle()
+    # 5. Views whose last timestamp expired a day ago. A crash leaves one that the next run deletes.
     for name in publication.removed:
         destination.remove(name)
     return changed
 
 
-def _shown(publication: MetadataPublished, gone: set[str]) -> list[tuple[str, ViewPublished]]:
-    """The views that a publication shows and no newer one removes, each with its files; closed ones last."""
-    shown = [(view.view, view) for view in publication.views]
-    production = [view for view in publication.views if view.view == publication.repository]
-    shown += [(name, production[0]) for name in publication.closed]
-    return [(name, view) for name, view in shown if name not in gone]
+def _write_timestamps(destination: Destination, step: _Step) -> list[str]:
+    """Write timestamps against the direction devices move, the wave's before production's, then closed views' last.
 
-
-def _names(publication: MetadataPublished, view: ViewPublished) -> list[str]:
-    roots = [f"{version}.root.json" for version in range(1, publication.root_version + 1)]
-    return [*roots, f"{view.targets_version}.targets.json", f"{view.version}.snapshot.json"]
-
-
-def _backlog(connection: Connection, destination: Destination, repository: str) -> list[MetadataPublished]:
-    """The publications to write, oldest first: the newest, those before it that the destination lacks, and one more.
-
-    That one has all its files, but may have been killed before its closed views got their last timestamp, or before
-    its removed views were deleted. Those before it were finished before its own first file was written.
+    A device may join a wave without a publication, so the wave's timestamp must never be older than production's, not
+    even after a crash. Those of an older publication were superseded, except a closed view's, which was its last, and
+    those that lead clients over a change of the root.
     """
-    backlog: list[MetadataPublished] = []
-    gone: set[str] = set()
-    for publication in _publications(connection, repository, descending=True):
-        if not backlog:
-            _refuse_if_ahead(destination, publication)
-        backlog.append(publication)
-        gone |= set(publication.removed)
-        if len(backlog) > 1 and _has_files(destination, publication, gone):
-            break
-    return backlog[::-1]
-
-
-def _has_files(destination: Destination, publication: MetadataPublished, gone: set[str]) -> bool:
-    # Links are made in order after the whole pool, so the last link stands for all that came before it. Never none:
-    # the repository's own view is in every publication that has anything to close or to remove.
-    shown = _shown(publication, gone)
-    return bool(shown) and destination.exists(f"{shown[-1][0]}/{_names(publication, shown[-1][1])[-1]}")
-
-
-def _refuse_if_ahead(destination: Destination, publication: MetadataPublished) -> None:
-    for name, view in _shown(publication, set(publication.removed)):
+    live = [shown for shown in step.shown if shown[0] not in step.publication.closed]
+    closed = [shown for shown in step.shown if shown[0] in step.publication.closed]
+    changed = []
+    wanted = [shown for shown in [*reversed(live), *closed] if step.new_roots or shown[0] in step.last]
+    for name, view in wanted:
         path = f"{name}/timestamp.json"
-        found = destination.read(path)
-        if found is None or found == view.timestamp.encode():
-            continue
-        version = _version(found)
-        if version > view.version:
-            raise DestinationAhead(path=path, found=version, known=view.version)
-        if version == view.version:
-            raise DestinationHasOtherBytes(path=path)
+        data, version = view.timestamp.encode(), view.version
+
+        def older(found: bytes, path: str = path, data: bytes = data, version: int = version) -> bool:
+            if version_of(found) == version and found != data:
+                raise DestinationHasOtherBytes(path=path, place=destination.place)
+            return version_of(found) < version
+
+        if destination.advance(path, data, older):
+            changed.append(name)
+    return changed
 
 
-def _version(timestamp: bytes) -> int:
-    try:
-        version = orjson.loads(timestamp)["signed"]["version"]
-    except (ValueError, KeyError, TypeError):
-        return 0  # not a timestamp at all: nothing that a client could have accepted
-    return version if isinstance(version, int) else 0
-
-
-def _publications(connection: Connection, repository: str, *, descending: bool = False) -> Iterator[MetadataPublished]:
-    stream = f"publication:{repository.replace('/', ':', 1)}"
-    for row in events.read(connection, stream=stream, descending=descending):
-        event = decode(row.topic, row.payload)
-        assert isinstance(event, MetadataPublished)
-        yield event
+def _names(step: _Step, view: ViewPublished) -> list[str]:
+    names = [file.path.rpartition("/")[2] for file in step.files]
+    roots = [name for name in names if name.endswith(".root.json")]  # an adopted chain may begin above 1
+    return [*roots, f"{view.targets_version}.targets.json", f"{view.version}.snapshot.json"]

@@ -72,7 +72,7 @@ READING: dict[tuple[str, ...], set[str]] = {
     ("audit", "log"): {"events", "head", "next"},
     ("audit", "log", "--wave", "v55", "--limit", "2"): {"events", "head", "next"},
     ("audit", "show", "3"): EVENT,
-    ("tuf", "verify"): {"ok"},
+    ("tuf", "verify"): {"ok", "bundle", "views", "findings"},
     ("projections", "list"): {"projections"},
     ("projections", "verify"): {"ok"},
 }
@@ -83,6 +83,8 @@ APPENDING: dict[tuple[str, ...], str] = {
     ("members", "add", "bob", "--role", "admin"): "",
     ("members", "remove", "alice2"): "",
     ("targets", "import", "-"): NEW_TARGET,
+    ("targets", "prune", "intel-corei7-64-lmp-50"): "",
+    ("targets", "prune", "--by-tag", "main", "--keep-last", "2"): "",
     ("devices", "import", "-"): f"{HEADER}new,new,new,release,,true\n",
     ("devices", "set", EAST, "--tag", "beta"): "",
     ("devices", "report", "-"): f"uuid,target,seen_at\n{EAST},raspberrypi4-64-lmp-48,2026-11-01T00:00:00Z\n",
@@ -92,6 +94,7 @@ APPENDING: dict[tuple[str, ...], str] = {
     ("waves", "rollout", "v55", "--group", "us-east"): "",
     ("waves", "complete", "v55"): "",
     ("waves", "cancel", "v55", "--reason", "why not"): "",
+    ("tuf", "export", "release", "bundle"): "",
 }
 
 
@@ -116,9 +119,10 @@ def test_the_promised_commands_are_there() -> None:
     """Each command of this release, by its words."""
     promised = {
         "init", "members list", "members add", "members remove", "targets import", "targets list", "targets show",
+        "targets prune",
         "devices import", "devices list", "devices show", "devices set", "devices remove", "devices report",
         "waves init", "waves sign", "waves rollout", "waves complete", "waves cancel", "waves list", "waves show",
-        "waves status", "status", "tuf publish", "tuf verify", "tuf refresh", "keys tuf show-root",
+        "waves status", "status", "tuf publish", "tuf verify", "tuf refresh", "tuf export", "keys tuf show-root",
         "projections list", "projections rebuild", "projections verify", "audit log", "audit show",
     }  # fmt: skip
     assert promised <= {" ".join(path) for path in COMMANDS}
@@ -210,7 +214,7 @@ def test_json_inside(told: Waveledger) -> None:
 
 def test_json_of_a_rollout(told: Waveledger, tmp_path: Path) -> None:
     """The keys of a rollout's answer; uuids and names only when asked for."""
-    shell = told.copy(tmp_path / "copy")
+    shell = told.copy(tmp_path / "copy", WAVELEDGER_PUBLISH=str(tmp_path / "tree"))
     plain = shell.ask("waves", "rollout", "v55", "--limit", "2")
     assert plain.keys() >= {"wave", "devices", "skipped", "plan"}
     assert not {"uuids", "names"} & plain.keys()
@@ -259,7 +263,7 @@ def test_dry_runs_name_the_events(told: Waveledger, tmp_path: Path, args: tuple[
 
 def test_a_dry_completion_names_the_prunes(told: Waveledger, tmp_path: Path) -> None:
     """Completing a wave that prunes says so before."""
-    shell = told.copy(tmp_path / "copy")
+    shell = told.copy(tmp_path / "copy", WAVELEDGER_PUBLISH=str(tmp_path / "tree"))
     shell.do("waves", "complete", "v55")
     shell.do("waves", "init", "v60", "60", "release", *KEYS, "--prune", "48,55")
     assert "targets.pruned/1" in shell.do("waves", "complete", "v60", "--dry-run").err
@@ -286,7 +290,7 @@ def tree_of(shell: Waveledger) -> dict[str, int]:
 
 def test_environment(told: Waveledger, tmp_path: Path) -> None:
     """Flags come before WAVELEDGER_*, and those before the defaults."""
-    shell = told.copy(tmp_path / "one")
+    shell = told.copy(tmp_path / "one", WAVELEDGER_PUBLISH=str(tmp_path / "tree"))
     (shell.cwd / "waveledger.db").rename(tmp_path / "moved.db")
     (shell.cwd / "keys" / "online").rename(tmp_path / "online")
     assert shell.quick("status").rc == 7
@@ -364,7 +368,7 @@ def test_alias_and_version(told: Waveledger) -> None:
 
 def test_tracebacks_only_with_v(told: Waveledger, tmp_path: Path) -> None:
     """No traceback for a refusal or a damaged store; with -v there is one, and the same error and exit code."""
-    shell = told.copy(tmp_path / "copy")
+    shell = told.copy(tmp_path / "copy", WAVELEDGER_PUBLISH=str(tmp_path / "tree"))
     quiet, loud = shell.run("waves", "complete", "v48"), shell.run("-v", "waves", "complete", "v48")
     assert (quiet.rc, loud.rc) == (3, 3)
     assert "Traceback" not in quiet.err
@@ -386,7 +390,7 @@ def test_tracebacks_only_with_v(told: Waveledger, tmp_path: Path) -> None:
 
 def test_interrupted(told: Waveledger, tmp_path: Path) -> None:
     """Ctrl-C while a command waits for the store: exit 130, one line and a hint, the ledger unchanged."""
-    shell = told.copy(tmp_path / "copy")
+    shell = told.copy(tmp_path / "copy", WAVELEDGER_PUBLISH=str(tmp_path / "tree"))
     before = shell.head()
     lock = sqlite3.connect(shell.cwd / "waveledger.db", isolation_level=None)
     lock.execute("BEGIN IMMEDIATE")

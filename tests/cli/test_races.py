@@ -67,6 +67,7 @@ def test_one_tag(acme: Waveledger, racing: Callable[..., list[tuple[int, str]]])
     assert [(wave["tag"], wave["status"]) for wave in waves] == [("release", "active")]
 
 
+@pytest.mark.slow
 def test_different_tags(acme: Waveledger, racing: Callable[..., list[tuple[int, str]]]) -> None:
     """16 waves for 16 tags: all win."""
     ended = outcomes(racing([("waves", "init", f"w{n}", "50", f"tag-{n}", *KEYS) for n in range(RACERS)]))
@@ -76,6 +77,7 @@ def test_different_tags(acme: Waveledger, racing: Callable[..., list[tuple[int, 
     assert waves["total"] == RACERS
 
 
+@pytest.mark.slow
 def test_one_name_for_different_tags(acme: Waveledger, racing: Callable[..., list[tuple[int, str]]]) -> None:
     """A wave name is used once in a factory, whichever tags race for it."""
     ended = outcomes(racing([("waves", "init", "same", "50", f"tag-{n}", *KEYS) for n in range(RACERS)]))

@@ -20,6 +20,10 @@ BETA = "f1a38d32-6834-4c65-927c-b2382bedda16"
 BENCH = "b338afd6-b776-4568-a9ca-4bb956e78ec7"
 INIT = ("waves", "init")
 ROLLOUT = ("waves", "rollout", "v60")
+TUF = ("keys", "tuf")
+OFFLINE, ONLINE = (*TUF, "rotate-offline-key", "-r"), (*TUF, "rotate-online-key", "-r")
+UPDATES = (*TUF, "updates")
+ROOT = ("--keys", "keys/root.keys.tgz")
 
 # id: ledger, arguments, exit code, part of the error, part of the hint
 REFUSALS: dict[str, tuple[str, tuple[str, ...], int, str, str]] = {
@@ -167,6 +171,127 @@ REFUSALS: dict[str, tuple[str, tuple[str, ...], int, str, str]] = {
     "last owner leaves": ("free", ("members", "remove", "alice"), 3, "alice is the last owner", "members add"),
     "unknown member leaves": ("free", ("members", "remove", "eve"), 4, "eve is not a member", "members list"),
     "unknown role": ("free", ("members", "add", "eve", "--role", "king"), 3, "'king' is not a role", "owner and admin"),
+    # keys for a working life
+    "renewed with another key": (
+        "free", (*TUF, "renew-root", *KEYS), 8, "keys/targets.only.key.tgz is a current offline root key",
+        "show-root --prod"),
+    "renewed for less": (
+        "free", (*TUF, "renew-root", *ROOT, "--expires-days", "10"), 3, "the root would expire at", "--expires-days N"),
+    "renewed by a non-member": (
+        "free", ("--actor", "mallory", *TUF, "renew-root", *ROOT, "--expires-days", "500"), 3, "mallory is not",
+        "members add"),
+    "renewed with a missing key": (
+        "free", (*TUF, "renew-root", "--keys", "gone.tgz"), 8, "there is no key file gone.tgz", "archive"),
+    "targets key rotated to nowhere": (
+        "free", (*OFFLINE, "targets", *ROOT), 2, "--role targets needs --targets-keys NEW", "--help"),
+    "root key rotated with targets keys": (
+        "free", (*OFFLINE, "root", *ROOT, "-K", "new.tgz"), 2, "go with --role targets", "--help"),
+    "targets key rotated with new root keys": (
+        "free", (*OFFLINE, "targets", *ROOT, "--new-keys", "new.tgz"), 2, "--new-keys goes with --role root", "--help"),
+    "targets key rotated with a stranger's": (
+        "free", (*OFFLINE, "targets", *ROOT, "-K", "new.tgz", "--old-targets-keys", "stranger.tgz"), 8,
+        "none of the keys in stranger.tgz is a current offline targets key", "show-root"),
+    "targets key rotated with the online one": (
+        "free",
+        (*OFFLINE, "targets", *ROOT, "-K", "new.tgz", "--old-targets-keys", "keys/online/production.targets.pem"), 8,
+        "is a current offline targets key", "show-root"),
+    "rotated to a key of old": (
+        "free", (*OFFLINE, "targets", *ROOT, "-K", "file2:keys/root.keys.tgz"), 3,
+        "is or was a key of this factory", "make a new key"),
+    "replaced key not there": (
+        "free", (*OFFLINE, "targets", *ROOT, "-K", "new.tgz", "--replace", "ab" * 32), 4,
+        "is not an offline targets key of the root", "show-root --prod"),
+    "which one of three": (
+        "three", (*OFFLINE, "targets", *ROOT, "-K", "new.tgz"), 2, "names 0 of the 2 current targets keys", "--help"),
+    "both of two": (
+        "three",
+        (*OFFLINE, "targets", *ROOT, "-K", "new.tgz", "--old-targets-keys", "keys/targets.only.key.tgz",
+         "--old-targets-keys", "keys/targets.only.key.2.tgz"), 2, "say with --replace KEYID", "--help"),
+    "new key into another holder's archive": (
+        "three",
+        (*OFFLINE, "targets", *ROOT, "-K", "keys/targets.only.key.2.tgz", "--old-targets-keys",
+         "keys/targets.only.key.tgz"), 2, "say with --replace KEYID", "--help"),
+    "rotated with too few holders": (
+        "free_of_three",
+        (*OFFLINE, "targets", *ROOT, "-K", "new.tgz", "--old-targets-keys", "keys/targets.only.key.tgz"), 3,
+        "tag:release needs 2 offline signatures, and the given keys make 1", "another holder"),
+    "online key without a root key": ("free", (*ONLINE, "timestamp"), 2, "--keys is missing", "--help"),
+    "online root key of production": ("free", (*ONLINE, "root", *ROOT), 2, "use rotate-offline-key", "--help"),
+    "CI key with a root key": ("free", (*ONLINE, "root", "--ci", *ROOT), 2, "--ci goes without --keys", "--help"),
+    "online targets key without a holder": (
+        "free", (*ONLINE, "targets", *ROOT), 3, "tag:release needs 1 offline signatures, and the given keys make 0",
+        "another holder"),
+    "timestamp key with targets keys": (
+        "free", (*ONLINE, "timestamp", *ROOT, "-K", "keys/targets.only.key.tgz"), 2, "goes with --role targets",
+        "--help"),
+    "an offline key for an online one": (
+        "free", (*ONLINE, "timestamp", *ROOT, "--new-key", "keys/targets.only.key.tgz"), 3,
+        "is or was a key of this factory", "make a new key"),
+    "CI's key for production's": (
+        "free", (*ONLINE, "timestamp", *ROOT, "--new-key", "keys/online/ci.timestamp.pem"), 3,
+        "is or was a key of this factory", "make a new key"),
+    "no update to review": ("free", (*UPDATES, "review"), 4, "there is no update of the root", "updates init"),
+    "no update to sign": ("free", (*UPDATES, "sign", *ROOT), 4, "there is no update of the root", "updates init"),
+    "no update to apply": ("free", (*UPDATES, "apply"), 4, "there is no update of the root", "updates init"),
+    "no update to cancel": ("free", (*UPDATES, "cancel"), 4, "there is no update of the root", "updates init"),
+    "no update to add to": (
+        "free", (*UPDATES, "add-offline-key", "-r", "targets", "-k", "new.tgz"), 4, "no update of the root",
+        "updates init"),
+    "second update": ("open", (*UPDATES, "init"), 3, "update 1 of the root is open", "updates cancel"),
+    "rotated beside an update": (
+        "open", (*OFFLINE, "root", *ROOT), 3, "update 1 of the root is open", "updates review"),
+    "renewed beside an update": (
+        "open", (*TUF, "renew-root", *ROOT, "--expires-days", "500"), 3, "update 1 of the root is open", "updates"),
+    "an update of nothing": ("open", (*UPDATES, "apply"), 3, "changes nothing yet", "set-threshold"),
+    "nothing to sign": ("open", (*UPDATES, "sign-prod-targets", *KEYS), 3, "no production targets need", "review"),
+    "signed with a targets key": (
+        "open", (*UPDATES, "sign", *KEYS), 8, "is a current offline root key", "show-root --prod"),
+    "removed without a name": (
+        "open", (*UPDATES, "remove-offline-key", "-r", "targets"), 2, "name the key", "--help"),
+    "removed a stranger": (
+        "open", (*UPDATES, "remove-offline-key", "-r", "targets", "-k", "stranger.tgz"), 4,
+        "stranger.tgz is not an offline targets key", "show-root"),
+    "removed the online key": (
+        "open", (*UPDATES, "remove-offline-key", "-r", "targets", "-k", "keys/online/production.targets.pem"), 4,
+        "is not an offline targets key", "show-root"),
+    "added one's own again": (
+        "open", (*UPDATES, "add-offline-key", "-r", "targets", *KEYS), 3,
+        "holds a current targets key", "does not exist yet"),
+    "added a machine's key": (
+        "open", (*UPDATES, "add-offline-key", "-r", "targets", "-k", "public-ci.json"), 3,
+        "is or was a key of this factory", "make a new key"),
+    "signed an update that can't be": (
+        "impossible", (*UPDATES, "sign", *ROOT), 8, "the targets role cannot have threshold 9 with 2 keys",
+        "set another threshold"),
+    "applied an update that can't be": (
+        "impossible", (*UPDATES, "apply"), 8, "the targets role cannot have threshold 9", "set another threshold"),
+    "update without a root key's signature": (
+        "unsigned", (*UPDATES, "apply"), 8, "has 0 valid signatures and needs 1", "own key"),
+    "resigned without a key": ("free", ("targets", "resign", "release"), 2, "--keys is missing", "--help"),
+    "resigned nothing": (
+        "free", ("targets", "resign", "nightly", *KEYS), 4, "nightly has no live documents", "waves list"),
+    "resigned a wave that is gone": (
+        "free", ("targets", "resign", "v52", *KEYS), 4, "v52 has no live documents", "waves list"),
+    "resigned for the past": (
+        "free", ("targets", "resign", "release", *KEYS, "--expires-at", "2020-01-01T00:00:00Z"), 3,
+        "expire at 2020-01-01T00:00:00Z", "--expires-days"),
+    "resigned with a stranger's key": (
+        "free", ("targets", "resign", "release", "-k", "stranger.tgz"), 8, "stranger.tgz", "show-root --prod"),
+    "resigned by too few": (
+        "free_of_three", ("targets", "resign", "release", *KEYS), 3,
+        "tag:release needs 2 offline signatures, and the given keys make 1", "another holder"),
+    "resigned by one twice": (
+        "free_of_three", ("targets", "resign", "release", *KEYS, *KEYS), 3, "the given keys make 1", "another holder"),
+    "resigned by a non-member": (
+        "free", ("--actor", "mallory", "targets", "resign", "release", *KEYS), 3, "mallory is not a member", "--actor"),
+    "a wave above": (
+        "busy", ("targets", "resign", "v60", *KEYS, "--above", "empty"), 3, "v60 is a wave of tag release",
+        "tag:release"),
+    "above nothing": (
+        "free", ("targets", "resign", "release", *KEYS, "--above", "empty"), 4, "empty", ""),
+    "CI's above nothing": ("free", ("targets", "resign", "ci/main", "--above", "empty"), 4, "empty", ""),
+    "CI's with a key": ("free", ("targets", "resign", "ci/main", *KEYS), 2, "signed online", "--help"),
+    "CI's without a place": ("free", ("targets", "resign", "ci/main"), 2, "needs --above", "--help"),
     # others
     "second init": ("free", ("init", "--factory", "acme"), 7, "already is a ledger", "--store"),
     "init over keys": (
@@ -182,6 +307,10 @@ REFUSALS: dict[str, tuple[str, tuple[str, ...], int, str, str]] = {
     "unknown projection": ("free", ("projections", "verify", "dreams"), 4, "no projection 'dreams'", "releases"),
     "published nowhere": ("free", ("tuf", "publish"), 2, "where to publish to is not said", "WAVELEDGER_PUBLISH"),
     "nothing verified": ("free", ("tuf", "verify", "keys"), 6, "problems found in keys", "waveledger tuf"),
+    "nothing there to verify": ("free", ("tuf", "verify", "nowhere"), 4, "published at nowhere", "tuf publish"),
+    "nothing to export": ("free", ("tuf", "export", "nope", "usb"), 4, "no wave, tag or view 'nope'", "waves list"),
+    "complete wave exported": ("free", ("tuf", "export", "v48", "usb"), 3, "v48 has no view", "tuf export release"),
+    "export over it": ("free", ("tuf", "export", "release", "keys"), 3, "not an empty directory", "overwrites"),
 }  # fmt: skip
 
 
@@ -206,13 +335,14 @@ def members_of(path: Path) -> list[tuple[str, bytes]]:
 def stages(
     imported: Callable[..., Waveledger], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Waveledger]:
-    """Three ledgers to be refused by: no wave active, one active, one not ready. Refusals leave them as they are."""
+    """Ledgers to be refused by: no wave active, one active, one not ready. Refusals leave them as they are."""
     place = tmp_path_factory.mktemp("stages")
     made: dict[str, Waveledger] = {}
 
     def stage(name: str) -> Waveledger:
         if name not in made:
-            made[name] = {"free": free, "busy": busy, "three": three}[name]()
+            stories = {"free": free, "busy": busy, "three": three, "free_of_three": free_of_three, **updates}
+            made[name] = stories[name]()
         return made[name]
 
     def free() -> Waveledger:
@@ -256,7 +386,31 @@ def stages(
         (shell.cwd / "both.tgz").write_bytes(archive_with(*keys))
         return shell
 
+    def free_of_three() -> Waveledger:
+        shell = stage("three").copy(place / "free_of_three")
+        shell.do("waves", "sign", "w", "-k", "keys/targets.only.key.2.tgz")
+        shell.do("waves", "complete", "w")
+        return shell
+
+    updates = {
+        "open": lambda: with_update(stage("free").copy(place / "open")),
+        "impossible": lambda: with_update(
+            stage("free").copy(place / "impossible"), ("set-threshold", "-r", "targets", "9")
+        ),
+        "unsigned": lambda: with_update(
+            stage("free").copy(place / "unsigned"), ("add-offline-key", "-r", "root", "-k", "more.tgz")
+        ),
+    }
     return stage
+
+
+def with_update(shell: Waveledger, *steps: tuple[str, ...]) -> Waveledger:
+    """A ledger with an open update of the root, and a public key of CI's."""
+    ci = json.loads(shell.do(*TUF, "show-root", "-f", "json").out)["signed"]
+    (shell.cwd / "public-ci.json").write_text(json.dumps(ci["keys"][ci["roles"]["targets"]["keyids"][0]]))
+    for step in (("init",), *steps):
+        shell.do(*UPDATES, *step)
+    return shell
 
 
 def assert_refused(result: Result, code: int, error: str, hint: str) -> None:

@@ -45,7 +45,10 @@ def test_the_root_asks_for_three_of_three(factory: Waveledger) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("first", "second"), [(KEYS, RSA), (RSA, KEYS)], ids=["ed25519-first", "rsa-first"])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [pytest.param(KEYS, RSA, id="ed25519 first", marks=pytest.mark.slow), pytest.param(RSA, KEYS, id="rsa first")],
+)
 def test_both_holders_are_needed(
     shell: Waveledger, tmp_path: Path, serve: Callable[[Path], str], first: tuple[str, str], second: tuple[str, str]
 ) -> None:

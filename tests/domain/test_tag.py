@@ -8,8 +8,16 @@ from datetime import UTC, datetime
 import pytest
 
 from ledger.domain import tag
-from ledger.domain.events import Recovery, TargetsPromoted, TargetsPruned, WaveClosed, WaveOpened
-from ledger.domain.tag import LiveDocument, OpenWave, Tag
+from ledger.domain.events import (
+    Document,
+    Recovery,
+    TargetsPromoted,
+    TargetsPruned,
+    TargetsResigned,
+    WaveClosed,
+    WaveOpened,
+)
+from ledger.domain.tag import HeldView, LiveDocument, OpenWave, Tag
 from ledger.domain.transition import IllegalEvent
 
 EXPIRES = datetime(2027, 11, 23, tzinfo=UTC)
@@ -19,6 +27,10 @@ PRUNED = TargetsPruned("release", "v48", (40,), ("a-40",))
 COMPLETE = WaveClosed("release", "v48", "complete", ())
 BACK = Recovery("production/release", 2000, EXPIRES, None)
 CANCELED = WaveClosed("release", "v48", "canceled", (BACK,))
+HELD = WaveClosed("release", "v48", "canceled", (Recovery("held/v48", 1000, EXPIRES, "v48"), BACK))
+LATER = datetime(2028, 2, 1, tzinfo=UTC)
+AGAIN = Document("production/release", 1001, LATER, "v48", None)
+RESIGNED = TargetsResigned("release", 2, 2, (AGAIN,), (), ())
 NEXT = WaveOpened("release", "v60", 60, 3, 4)
 
 
@@ -59,11 +71,44 @@ def test_cancel_of_a_wave_never_rolled_out_changes_nothing_but_the_lanes(given):
     assert given(OPENED, replace(CANCELED, recovered=())).state == Tag("release", 0, 2, None, None)
 
 
-def test_recovery_of_another_view_leaves_production_alone(given):
-    """A held view's recovery document is not production's."""
-    closed = replace(CANCELED, recovered=(replace(BACK, view="held/v40"),))
+def test_cancel_after_a_rollout_leaves_a_held_view(given):
+    """Its document is the wave's own; the production view gets its recovery document."""
+    state = given(OPENED, HELD).state
 
-    assert given(OPENED, closed).state.production is None
+    document = LiveDocument("v48", "wave/v48", 1000, EXPIRES, "v48")
+    assert state.held == (HeldView("v48", 48, document),)
+    assert list(state.live) == ["held/v48", "production/release"]
+
+
+def test_a_later_cancel_moves_a_held_view_to_its_recovery_document(given):
+    """The same content under a higher version, signed with the later wave."""
+    back = Recovery("held/v48", 5000, EXPIRES, "v48")
+    own = Recovery("held/v60", 3000, EXPIRES, "v60")
+    closed = WaveClosed("release", "v60", "canceled", (own, back))
+
+    state = given(OPENED, HELD, replace(NEXT, last_lane=5), closed).state
+
+    assert state.live["held/v48"] == LiveDocument("v60", "held/v48", 5000, EXPIRES, "v48")
+    assert state.live["held/v60"] == LiveDocument("v60", "wave/v60", 3000, EXPIRES, "v60")
+
+
+def test_a_held_view_closes_when_a_wave_of_its_number_or_above_completes(given):
+    """A lower one leaves it open."""
+    low = (replace(NEXT, number=47), TargetsPromoted("release", "v60", 47, 3000, EXPIRES))
+    high = (replace(NEXT, number=48), TargetsPromoted("release", "v60", 48, 3000, EXPIRES))
+
+    assert list(given(OPENED, HELD, *low).state.live) == ["held/v48", "production/release"]
+    assert list(given(OPENED, HELD, *high).state.live) == ["production/release"]
+
+
+def test_a_resign_raises_the_versions_of_live_documents(given):
+    """Content and origin stay; the lanes stay taken."""
+    document = Document("held/v48", 1001, LATER, "v48", None)
+
+    state = given(OPENED, HELD, TargetsResigned("release", 2, 2, (document,), (), ())).state
+
+    assert state.live["held/v48"] == LiveDocument("v48", "wave/v48", 1001, LATER, "v48")
+    assert state.live["production/release"].version == 2000
 
 
 def test_a_canceled_number_may_be_waved_again(given):
@@ -79,7 +124,22 @@ ILLEGAL = {
     "a number below production": (OPENED, PROMOTED, COMPLETE, replace(NEXT, number=47)),
     "number zero": (replace(OPENED, number=0),),
     "a lane taken before": (OPENED, CANCELED, replace(NEXT, first_lane=2)),
-    "a lane skipped": (OPENED, CANCELED, replace(NEXT, first_lane=4)),
+    "a recovery of no view": (OPENED, replace(CANCELED, recovered=(replace(BACK, view="held/v40"),))),
+    "a resign of no document": (OPENED, RESIGNED),
+    "a resign of other content": (
+        OPENED,
+        PROMOTED,
+        COMPLETE,
+        replace(RESIGNED, documents=(replace(AGAIN, content=None),)),
+    ),
+    "a resign at the same version": (
+        OPENED,
+        PROMOTED,
+        COMPLETE,
+        replace(RESIGNED, documents=(replace(AGAIN, version=1000),)),
+    ),
+    "a resign of one view twice": (OPENED, PROMOTED, COMPLETE, replace(RESIGNED, documents=(AGAIN, AGAIN))),
+    "a resign that gives lanes back": (OPENED, PROMOTED, COMPLETE, replace(RESIGNED, last_lane=1)),
     "no lane at all": (replace(OPENED, last_lane=0),),
     "promoted without a wave": (PROMOTED,),
     "promoted by another wave": (OPENED, replace(PROMOTED, wave="v60")),

@@ -10,6 +10,7 @@ import pytest
 from ledger.domain import wave
 from ledger.domain.events import (
     Document,
+    KeySignatures,
     Recovery,
     Selector,
     TargetsPromoted,
@@ -18,6 +19,7 @@ from ledger.domain.events import (
     WaveClosed,
     WaveCompleted,
     WaveInitialized,
+    WaveResigned,
     WaveRolledOut,
     WaveSigned,
 )
@@ -42,7 +44,11 @@ INIT = WaveInitialized("v60", "release", 60, None, (48,), ("a-60",), EXPIRES, 1,
 INIT3 = replace(INIT, threshold=3)
 SIGNED = WaveSigned("v60", "key1", ("s1", "s2"))
 SIGNED2 = WaveSigned("v60", "key2", ("s1", "s2"))
+OWN_HELD = Recovery("held/v60", 7000, EXPIRES, "v60")
+ANEW = (Document("wave/v60", 7001, LATER, "v60", None), replace(BACK, version=8001))
+RESIGNED = WaveResigned("v60", 2, 2, ANEW, (KeySignatures("key9", ("s1", "s2")),), ())
 CANARY = Selector("canary", None, None)
+BOTH = (KeySignatures("key1", ("s1", "s2")), KeySignatures("key2", ("s1", "s2")))
 ROLLED = WaveRolledOut("v60", 1, CANARY, True, 3, 0, "digest", None)
 COMPLETED = WaveCompleted("v60")
 CANCELED = WaveCanceled("v60", "battery drain")
@@ -145,7 +151,7 @@ def test_cancel_after_a_rollout_brings_the_recovery_documents(given):
     """Each recovery document becomes its view's document."""
     given(INIT, SIGNED, ROLLED).when(wave.cancel, "battery drain").then(
         CANCELED,
-        WaveClosed("release", "v60", "canceled", (Recovery("production/release", 8000, LATER, "v48"),)),
+        WaveClosed("release", "v60", "canceled", (OWN_HELD, Recovery("production/release", 8000, LATER, "v48"))),
     )
 
 
@@ -186,9 +192,37 @@ def test_a_canceled_wave_stays_canceled(given, command):
 
 def test_evolve_keeps_what_later_decisions_need(given):
     """Signatures in their order, the number of rollouts, the reason of a cancel."""
-    assert given(INIT3, SIGNED, SIGNED2, ROLLED).state == ActiveWave(INIT3, (SIGNED, SIGNED2), 1)
-    assert given(INIT, SIGNED, COMPLETED).state == CompleteWave(INIT, (SIGNED,))
+    assert given(INIT3, SIGNED, SIGNED2, ROLLED).state == ActiveWave(INIT3, (OWN, BACK), 3, BOTH, 1)
+    assert given(INIT, SIGNED, COMPLETED).state == CompleteWave(INIT, BOTH[:1])
     assert given(INIT, CANCELED).state == CanceledWave(INIT, (), "battery drain")
+
+
+def test_a_wave_signed_anew_is_delivered_as_it_was_signed_last(given):
+    """Complete promotes the new version, cancel brings the new recovery; who signed and the threshold are new, too."""
+    anew = given(INIT3, SIGNED, RESIGNED, ROLLED)
+
+    assert anew.state.ready
+    assert anew.state.signed == RESIGNED.signers
+    anew.when(wave.complete, ()).then(
+        COMPLETED,
+        TargetsPromoted("release", "v60", 60, 7001, LATER),
+        TargetsPruned("release", "v60", (48,), ()),
+        WaveClosed("release", "v60", "complete", ()),
+    )
+    own, back = Recovery("held/v60", 7001, LATER, "v60"), Recovery("production/release", 8001, LATER, "v48")
+    anew.when(wave.cancel, None).then(
+        replace(CANCELED, reason=None), WaveClosed("release", "v60", "canceled", (own, back))
+    )
+    anew.when(wave.require_unexpired, EXPIRES).then(None)
+
+
+@pytest.mark.parametrize(
+    "documents", [ANEW[:1], (ANEW[0], BACK), (ANEW[1], ANEW[0]), (replace(ANEW[0], version=6000), ANEW[1])]
+)
+def test_a_resign_is_of_all_documents_under_higher_versions(given, documents):
+    """Anything else is no history of a wave."""
+    with pytest.raises(IllegalEvent):
+        given(INIT, SIGNED, replace(RESIGNED, documents=documents))
 
 
 def test_a_wave_that_expired_is_not_delivered(given):

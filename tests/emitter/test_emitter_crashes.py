@@ -3,17 +3,16 @@
 # ruff: noqa: D102  (helpers speak by name)
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
 from projections.tuf.destination import Directory
-from tests.support import DAY, Client, Factory, device, files
+from tests.emitter.killing import killed_at
+from tests.emitter.stages import completed, days_later, rolled_out
+from tests.support import DAY, Client, Factory, files
 
 
 class Recording(Directory):
@@ -58,26 +57,9 @@ class Failing(Recording):
         super().note(path)
 
 
-def rolled_out(factory: Factory) -> None:
-    factory.build(1, 2, 3)
-    factory.register(device("a", group="canary"), device("b"), device("t", tag="main", production=False))
-    factory.init("w1", 1)
-    factory.rollout("w1", group="canary")
-
-
-def completed(factory: Factory) -> None:
-    factory.complete("w1")
-    factory.init("w2", 2)
-    factory.rollout("w2", group="canary")
-
-
 def canceled(factory: Factory) -> None:
     factory.cancel("w2")
     factory.build(4)
-
-
-def days_later(factory: Factory) -> None:
-    factory.wait(9 * DAY)
 
 
 def again(factory: Factory) -> None:
@@ -225,47 +207,22 @@ def test_a_failure_is_finished_also_when_there_is_more_to_publish(scene: Scene) 
         assert files(root) == expected, at
 
 
-def killed_at(at: int, action: Callable[[], object]) -> bool:
-    """Run an action in a child that SIGKILL ends right before one of its system calls; False when it got through."""
-    child = os.fork()
-    if child == 0:
-        calls = 0
-
-        def counted(function: Callable[..., object]) -> Callable[..., object]:
-            def call(*args: object, **kwargs: object) -> object:
-                nonlocal calls
-                if calls == at:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                calls += 1
-                return function(*args, **kwargs)
-
-            return call
-
-        def leave(code: int) -> NoReturn:
-            os._exit(code)
-
-        for name in ("fsync", "link", "replace", "rename", "unlink", "rmdir", "mkdir"):
-            setattr(os, name, counted(getattr(os, name)))
-        try:
-            action()
-        except BaseException:  # noqa: BLE001  the parent sees the code
-            leave(1)
-        leave(0)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) in {0, -signal.SIGKILL}
-    return os.waitstatus_to_exitcode(status) != 0
-
-
 @pytest.mark.parametrize(
-    "step", [13, pytest.param(1, marks=pytest.mark.slow)], ids=["at every thirteenth", "at every one"]
+    ("and_then", "step"),
+    [
+        pytest.param(None, 23, id="some, then nothing"),
+        pytest.param(more, 23, id="some, then more"),
+        pytest.param(None, 1, id="all, then nothing", marks=pytest.mark.slow),
+        pytest.param(more, 1, id="all, then more", marks=pytest.mark.slow),
+    ],
 )
-@pytest.mark.parametrize("and_then", [None, more], ids=["then nothing", "then more"])
 def test_sigkill_at_a_system_call_is_finished_by_the_next(
     scene: Scene, and_then: Callable[[Factory], None] | None, step: int
 ) -> None:
     """A real kill before an fsync, link, rename or removal: no client sees an error, and nothing is left over."""
     expected, _ = uninterrupted(scene, and_then=and_then)
-    for at in range(1, 1000, step):
+    first = 1 + step // 2
+    for at in range(first, 1000, step):
         factory, root, clients = scene.play()
         factory.publish(Recording(root.parent / "elsewhere"), refresh=True)  # signed, not yet written here
         path, now = factory.path, factory.now
@@ -284,4 +241,4 @@ def test_sigkill_at_a_system_call_is_finished_by_the_next(
         assert files(root) == expected, at
         if not killed:
             break
-    assert at > 1
+    assert at > first

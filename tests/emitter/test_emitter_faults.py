@@ -13,21 +13,17 @@ from ledger.domain.errors import StorageFailure
 from ledger.domain.events import MetadataPublished
 from ledger.store import engine as store
 from projections import runner
+from projections.tuf.ahead import newest_of
 from projections.tuf.destination import DestinationHasOtherBytes, DestinationPathRefused, Directory
 from projections.tuf.state import TIMESTAMP_SECONDS
-from projections.tuf.tree import newest_of
+from tests.emitter.stages import under_way
 from tests.support import DAY, Client, Factory, device
 
 
 @pytest.fixture
 def running(factory: Factory, tree: Directory) -> Factory:
     """A wave on its way to the canaries, over an earlier production, published."""
-    factory.build(1, 2)
-    factory.register(device("a", group="canary"), device("b"))
-    factory.init("w1", 1)
-    factory.complete("w1")
-    factory.init("w2", 2)
-    factory.rollout("w2", group="canary")
+    under_way(factory)
     factory.publish(tree)
     return factory
 
@@ -119,8 +115,8 @@ def test_a_forged_removal_deletes_nothing(running: Factory, tree: Directory, tmp
     """Even when it is an event of the ledger."""
     victim = tmp_path / "victim"
     victim.mkdir()
-    with running.ledger.reading() as connection:
-        last = newest_of(connection, "production/release")
+    last = newest_of(running.ledger, "production/release").publication
+    assert last is not None
     forged = MetadataPublished(last.repository, last.root_version, (), last.views, last.closed, ("../victim",))
     with running.ledger.writing() as session:
         session.append("publication:production:release", [forged])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,9 @@ from ledger.tuf import documents
 from projections import runner
 from projections.tuf import publish, verify
 from projections.tuf.destination import DestinationAhead, DestinationHasOtherBytes, Directory
-from tests.support import DAY, HOUR, Client, Factory, device, files
+from tests.emitter.publishers import polls_while_two_publish
+from tests.emitter.stages import under_way
+from tests.support import DAY, HOUR, START, Client, Factory, files
 
 HALF_LIFE = 7 * DAY // 2
 
@@ -26,12 +27,7 @@ HALF_LIFE = 7 * DAY // 2
 @pytest.fixture
 def running(factory: Factory, tree: Directory) -> Factory:
     """A wave on its way over an earlier production, published."""
-    factory.build(1, 2, 3)
-    factory.register(device("a", group="canary"), device("b"), device("t", tag="main", production=False))
-    factory.init("w1", 1)
-    factory.complete("w1")
-    factory.init("w2", 2)
-    factory.rollout("w2", group="canary")
+    under_way(factory)
     factory.publish(tree)
     return factory
 
@@ -93,7 +89,7 @@ def test_timestamps_live_seven_days_and_heal(running: Factory, tree: Directory) 
 
 def test_a_closed_view_lives_eight_days(running: Factory, tree: Directory) -> None:
     """A closed view gets one last copy of production, and goes when its timestamp has been expired for a day."""
-    running.cancel("w2")
+    running.complete("w2")
     running.publish(tree)
     closed_at = running.now
     last = tree.read("wave/w2/timestamp.json")
@@ -109,6 +105,26 @@ def test_a_closed_view_lives_eight_days(running: Factory, tree: Directory) -> No
     before = files(tree.root)
     running.publish(tree, refresh=True)
     assert files(tree.root) == before
+
+
+def test_a_canceled_waves_view_is_left_as_it_was(running: Factory, tree: Directory, tmp_path: Path) -> None:
+    """Who polls it once more before going to the held view must not meet production's document, which is above it."""
+    client = Client(tmp_path / "client")
+    client.poll(tree, "wave/w2", "production/release", running.now)
+    last = tree.read("wave/w2/timestamp.json")
+    running.report(("a", "arm64-lmp-2", None))
+    running.cancel("w2")
+
+    running.publish(tree)
+
+    assert tree.read("wave/w2/timestamp.json") == last
+    found = client.poll(tree, "wave/w2", "production/release", running.now)
+    assert running.shown("a").view == "held/w2"
+    assert client.poll(tree, "held/w2", "production/release", running.now) == found
+    while (tree.root / "wave/w2").exists():
+        running.wait(DAY)
+        running.publish(tree, refresh=True)
+    assert running.now >= START + 8 * DAY
 
 
 def test_a_closed_view_that_expired_is_no_failure(running: Factory, tree: Directory, tmp_path: Path) -> None:
@@ -166,7 +182,7 @@ def test_a_cancel_without_recovery_locks_clients_out(running: Factory, tree: Dir
         pair = running.keys.online[f"production.{role}"]
         return documents.file_bytes(data, [(pair.keyid, pair.sign(data))])
 
-    file = signed("snapshot", documents.snapshot_signed(version, expires, shown, document, None))
+    file = signed("snapshot", documents.snapshot_signed(version, expires, shown, documents.FileMeta.of(document), None))
     stamp = signed("timestamp", documents.timestamp_signed(version, expires, version, file))
     naive = Directory(tree.root.parent / "naive")
     for path, data in files(tree.root).items():
@@ -263,33 +279,14 @@ def test_a_lost_race_is_run_again(running: Factory, tree: Directory) -> None:
 
 def test_two_publishers_at_once(running: Factory, tree: Directory, tmp_path: Path) -> None:
     """Two publishers that sign and write all the time disturb neither each other nor any client."""
-    problems: list[BaseException] = []
-
-    def work() -> None:
-        own = Factory(running.path)
-        own.now = running.now
-        try:
-            for _ in range(6):
-                own.publish(Directory(tree.root), refresh=True, force=True)
-        except BaseException as problem:  # noqa: BLE001  shown below
-            problems.append(problem)
-        finally:
-            own.close()
-
-    publishers = [threading.Thread(target=work) for _ in range(2)]
     clients = {"production/release": Client(tmp_path / "p"), "wave/w2": Client(tmp_path / "w")}
-    for publisher in publishers:
-        publisher.start()
-    polls = 0
-    while any(publisher.is_alive() for publisher in publishers):
+
+    def poll() -> None:
         for view, client in clients.items():
             client.poll(tree, view, "production/release", running.now)
-            polls += 1
-    for publisher in publishers:
-        publisher.join()
 
-    assert problems == []
-    assert polls > 10
+    polls = polls_while_two_publish(running, lambda: Directory(tree.root), 6, poll)
+    assert polls > 5
     fresh = Directory(tmp_path / "fresh")
     running.publish(fresh, keys=False)
     assert files(fresh.root) == files(tree.root)

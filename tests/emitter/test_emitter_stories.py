@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
@@ -15,15 +16,16 @@ from ledger.domain.events import FactoryInitialized, MetadataPublished
 from ledger.store import events
 from ledger.tuf import note
 from projections.tuf.destination import Directory
-from tests.projections.history import ACTIONS, UUIDS, History
+from tests.projections.history import ACTIONS, HELD_ACTIONS, UUIDS, History
 from tests.support import DAY, Client, Factory, files
 
 
 class Story:
     """A history whose every publication is looked at by all devices."""
 
-    def __init__(self, directory: Path, seed: int) -> None:
+    def __init__(self, directory: Path, seed: int, actions: Sequence[str] = ACTIONS) -> None:
         self.directory = directory
+        self.actions = actions
         self.random = random.Random(seed)
         self.factory = Factory(directory / "ledger.db")
         self.history = History(self.factory)
@@ -37,12 +39,17 @@ class Story:
     def go(self, steps: int) -> None:
         for _ in range(steps):
             numbers = tuple(self.random.randrange(1000) for _ in range(4))
-            self.history.act(self.random.choice(ACTIONS), numbers)
+            self.history.act(self.random.choice(self.actions), numbers)
             if self.random.random() < 0.7:
-                force = self.random.random() < 0.05
-                self.factory.publish(self.tree, refresh=True, force=force)
-                self.look()
-        self.factory.publish(self.tree, refresh=True)
+                self.publish(force=self.random.random() < 0.05)
+        self.publish()
+
+    def publish(self, *, force: bool = False) -> None:
+        model = self.history.model
+        waiting = [uuid for uuid, row in self.factory.fleet().items() if model.waits(uuid) and row.published]
+        assert waiting == []
+        self.factory.publish(self.tree, refresh=True, force=force)
+        model.publish()
         self.look()
 
     def wait(self, days: int) -> None:
@@ -77,10 +84,17 @@ class Story:
         self.pool = pool
 
 
-@pytest.fixture(scope="module", params=[4, 14, 15])
+# Each story is told once: all tests of it run in one process.
+TOLD = [
+    pytest.param(of, id=name, marks=pytest.mark.xdist_group(f"story {name}"))
+    for name, of in {"1": (1, ACTIONS), "held": (1, HELD_ACTIONS)}.items()
+]
+
+
+@pytest.fixture(scope="module", params=TOLD)
 def story(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Story:
     """A story of a hundred steps, then nine quiet days, then some more."""
-    made = Story(tmp_path_factory.mktemp("story"), request.param)
+    made = Story(tmp_path_factory.mktemp("story"), *request.param)
     made.go(100)
     made.wait(9)
     made.go(20)
@@ -101,6 +115,7 @@ def test_every_client_finds_what_was_decided(story: Story) -> None:
     assert "canceled" in statuses  # the story was worth telling
     assert any(event.closed for event in publications(story.factory))
     assert any(event.removed for event in publications(story.factory))
+    assert any(view.view.startswith("held/") for event in publications(story.factory) for view in event.views)
 
 
 def test_the_tree_is_rebuilt_without_any_key(story: Story, tmp_path: Path) -> None:
@@ -121,14 +136,14 @@ def test_publishing_again_changes_nothing(story: Story) -> None:
 
 
 def test_versions_only_grow(story: Story) -> None:
-    """One line of timestamp and snapshot versions a repository, production below wave; targets versions are unique."""
+    """One line of versions a repository: held below production below wave; targets versions are unique."""
     last: dict[str, int] = {}
     documents: set[tuple[str, int]] = set()
     for event in publications(story.factory):
         for view in event.views:
             assert view.version == last.get(event.repository, 0) + 1
             last[event.repository] = view.version
-        ranks = [("ci", "production", "held", "wave").index(view.view.partition("/")[0]) for view in event.views]
+        ranks = [("ci", "held", "production", "wave").index(view.view.partition("/")[0]) for view in event.views]
         assert ranks == sorted(ranks)
         for document in event.documents:
             assert (event.repository, document.version) not in documents
@@ -156,7 +171,7 @@ def test_each_snapshot_carries_a_checkpoint_of_the_ledger(story: Story) -> None:
 @pytest.mark.parametrize("seed", range(100, 115))
 def test_many_stories(seed: int, tmp_path: Path) -> None:
     """The same for many stories."""
-    told = Story(tmp_path, seed)
+    told = Story(tmp_path, seed, HELD_ACTIONS if seed % 2 else ACTIONS)
     told.go(120)
     told.wait(9)
     fresh = Directory(tmp_path / "fresh")

@@ -19,6 +19,14 @@ def factory(tmp_path: Path) -> Iterator[Factory]:
 
 
 @pytest.fixture(scope="session")
+def simple(tmp_path_factory: pytest.TempPathFactory) -> Factory:
+    """A new factory to copy: one holder."""
+    made = Factory(tmp_path_factory.mktemp("simple") / "ledger.db")
+    made.close()
+    return made
+
+
+@pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Factory:
     """A new factory to copy: two holders, both of whom must sign."""
     made = Factory(tmp_path_factory.mktemp("template") / "ledger.db", holders=2, threshold=3)

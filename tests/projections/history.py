@@ -17,14 +17,21 @@ TAGS = ("release", "beta")
 GROUPS = ("canary", "lab", "field")
 CI_TAGS = ("main", "release")  # a CI tag with a production tag's name, on purpose
 UUIDS = tuple(f"device-{n:02}" for n in range(10))
-NUMBERS = range(1, 13)
+NUMBERS = range(1, 25)
 
 ACTIONS = (
     "targets", "targets", "devices", "devices", "set_tag", "set_group", "set_group", "no_group", "remove",
     "test_device",
     "report", "report_offered", "sighting", "late", "init", "init", "sign", "sign", "sign", "sign", "sign",
-    "group", "group",
-    "limit", "percent", "uuids", "some_of", "complete", "cancel", "wait", "wait_long",
+    "group", "group", "install", "leave",
+    "limit", "percent", "uuids", "some_of", "complete", "cancel", "hold", "wait", "wait_long",
+)  # fmt: skip
+
+# Waves that are installed and then canceled, one over another, on a fleet that moves about.
+HELD_ACTIONS = (
+    "targets", "devices", "devices", "set_tag", "set_group", "set_group", "no_group", "remove", "test_device",
+    "test_device", "report", "init", "init", "init", "init", "group", "group", "group", "limit", "percent", "uuids",
+    "install", "install", "leave", "leave", "cancel", "hold", "hold", "hold", "complete",
 )  # fmt: skip
 
 Step = tuple[str, tuple[int, int, int, int]]
@@ -62,6 +69,24 @@ class History:
             assert (row.seen_at if row.seen_at is not None else -1) == self.model.devices[uuid].seen_at
         for name in self.model.waves:
             assert self._counted(name) == self.model.counts(name, self.factory.now), (name, self.done)
+        assert self._status() == self.model.status(self.factory.now), self.done
+        assert self._views() == self.model.views(), self.done
+
+    def _status(self) -> dict[tuple[str, str], tuple[int, int, int, int, int]]:
+        from projections.queries import status
+
+        with self.factory.ledger.reading() as connection:
+            rows = status.tags(connection, online_since=self.factory.now - 4 * HOUR)
+        parts = {(row.tag, row.kind): row.all for row in rows}
+        return {key: (p.devices, p.on_latest, p.on_orphan, p.online, p.held) for key, p in parts.items() if p.devices}
+
+    def _views(self) -> dict[str, set[str]]:
+        from projections.queries import devices
+
+        with self.factory.ledger.reading() as connection:
+            names = connection.exec_driver_sql("SELECT view FROM release_view").scalars().all()
+            contents = {view: devices.content(connection, view) for view in names}
+        return {view: {name for _, _, name in content.targets} for view, content in contents.items() if content}
 
     def _counted(self, name: str) -> dict[str, Any]:
         from projections.queries import waves
@@ -169,6 +194,31 @@ class History:
         offered = self.model.offered(uuid)[1] if known and known.present else ()
         self._reported(uuid, offered[-1] if offered else "of-some-other-origin", self.factory.now)
 
+    def _install(self, which: int, parity: int, _c: int, _d: int) -> None:
+        """Every other device of an active wave says that it runs what it was offered."""
+        name = self._wave(which)
+        if name in self.model.waves and self.model.waves[name].status == "active":
+            for uuid in sorted(self.model.waves[name].members)[parity % 2 :: 2]:
+                self._report_offered(UUIDS.index(uuid), 0, 0, 0)
+
+    def _hold(self, which: int, parity: int, _c: int, _d: int) -> None:
+        """A wave is canceled that some run."""
+        self._install(which, parity, 0, 0)
+        self._cancel(which, 0, 0, 0)
+
+    def _leave(self, which: int, number: int, _c: int, _d: int) -> None:
+        """A held device runs something else; each fourth time, and then what it was held on again, in one import."""
+        held = sorted(uuid for uuid, d in self.model.devices.items() if d.present and self.model.held(uuid))
+        if not held:
+            return
+        uuid = held[which % len(held)]
+        names = [f"{HARDWARE[int(uuid[-1]) % 2]}-lmp-{NUMBERS[number % len(NUMBERS)]}"]
+        names += [str(self.model.devices[uuid].target)] if number % 4 == 0 else []
+        for name in names:
+            self.model.report(uuid, name, self.factory.now, self.factory.now)
+        reports = [(uuid, name, self.factory.now) for name in names]
+        self._try(f"report {reports}", None, lambda: self.factory.report(*reports))
+
     def _sighting(self, which: int, ago: int, _c: int, _d: int) -> None:
         self._reported(UUIDS[which % len(UUIDS)], None, self.factory.now - ago % 6 * HOUR)
 
@@ -187,9 +237,11 @@ class History:
     def _init(self, number: int, tag: int, prune: int, name: int) -> None:
         where = TAGS[tag % len(TAGS)]
         highest = self.model.highest.get(where, 0)
-        # Mostly a number that may be waved; now and then one that may not.
+        # Mostly one of the next numbers that may be waved; now and then one that may not.
         buildable = [n for n in sorted({v for v, *_ in self.model.ci.values()}) if n > highest]
-        version = buildable[number % len(buildable)] if buildable and number % 7 else NUMBERS[number % len(NUMBERS)]
+        version = (
+            buildable[number % min(5, len(buildable))] if buildable and number % 7 else NUMBERS[number % len(NUMBERS)]
+        )
         in_production = sorted({n for n, _ in self.model.production.get(where, {}).values()})
         pruned = (in_production[0],) if in_production and prune % 3 == 0 else (99,) if prune % 11 == 10 else ()
         called = f"w{len(self.model.waves) + (0 if name % 9 else -1)}"

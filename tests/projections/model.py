@@ -30,17 +30,20 @@ class ModelDevice:
 
 @dataclass
 class ModelWave:
-    """A wave. `members` are all devices that ever got into it while it was active."""
+    """A wave. `members` are all devices that ever got into it while it was active, `held` those that it still holds."""
 
     tag: str
     number: int
     content: dict[str, tuple[int, str]]
+    new: set[str]
     status: str = "active"
     signers: set[int] = field(default_factory=set)
     rollouts: int = 0
     full_groups: set[str] = field(default_factory=set)
     named_groups: list[str] = field(default_factory=list)
     members: set[str] = field(default_factory=set)
+    held: set[str] = field(default_factory=set)
+    canceled_as: int = 0  # how many waves had been canceled before it
 
 
 @dataclass
@@ -73,6 +76,9 @@ class Model:
         self.waves: dict[str, ModelWave] = {}
         self.production: dict[str, dict[str, tuple[int, str]]] = {}  # tag: name: number, hardware
         self.highest: dict[str, int] = {}
+        self.waiting: set[tuple[str, str]] = (
+            set()
+        )  # device and tag: it left a held view, and nothing was published since
 
     # Actions.
 
@@ -131,6 +137,7 @@ class Model:
                 return
             device.target = target
             device.number = self.ci[target][0] if target in self.ci else 0
+            self._leave(uuid, target)
         device.reported_at = max(device.reported_at, seen_at)
 
     def init(self, name: str, number: int, tag: str, prune: tuple[int, ...], holder: int) -> str | None:
@@ -140,7 +147,7 @@ class Model:
         if refusal:
             return refusal
         kept = {n: entry for n, entry in before.items() if entry[0] not in prune}
-        self.waves[name] = ModelWave(tag, number, {**kept, **new}, signers={holder})
+        self.waves[name] = ModelWave(tag, number, {**kept, **new}, set(new), signers={holder})
         return None
 
     def _init_refusal(
@@ -214,7 +221,11 @@ class Model:
         if uuids is not None and not set(uuids) <= reachable:
             return "DevicesNotEligible"
         matching = reachable if uuids is None else set(uuids)
-        candidates = {u for u in matching if u not in wave.members and self.devices[u].number < wave.number}
+        candidates = {
+            u
+            for u in matching
+            if u not in wave.members and self.devices[u].number < wave.number and self._holding(u) <= wave.number
+        }
         online = {u for u in candidates if self.devices[u].seen_at >= now - ONLINE_SECONDS}
         size = len(candidates)
         if limit is not None:
@@ -239,6 +250,9 @@ class Model:
         wave.status = "complete"
         self.production[wave.tag] = wave.content
         self.highest[wave.tag] = wave.number
+        for other in self.waves.values():
+            if other.tag == wave.tag and other.number <= wave.number:
+                other.held = set()
         return None
 
     def cancel(self, name: str) -> str | None:
@@ -249,7 +263,12 @@ class Model:
         wave.status = "canceled"
         if wave.rollouts:
             self.production.setdefault(wave.tag, {})
+            wave.held = {uuid for uuid in wave.members if self.devices[uuid].target in wave.new}
+            wave.canceled_as = 1 + max(other.canceled_as for other in self.waves.values())
         return None
+
+    def publish(self) -> None:
+        self.waiting = set()
 
     # Questions.
 
@@ -263,18 +282,44 @@ class Model:
         if not device.production:
             view = f"ci/{device.tag}" if device.tag in self.ci_views else None
             content = {n: (v, hw) for n, (v, hw, tags, _) in self.ci.items() if device.tag in tags}
-        elif (active := self.active(device.tag)) and uuid in self.waves[active].members:
+        elif (active := self.active(device.tag)) and self.moves(active, uuid):
             view, content = f"wave/{active}", self.waves[active].content
+        elif held := self.held(uuid):
+            view, content = f"held/{held}", self.waves[held].content
         else:
             view = f"production/{device.tag}" if device.tag in self.production else None
             content = self.production.get(device.tag, {})
         fitting = sorted((number, name) for name, (number, hw) in content.items() if hw == device.hardware)
         return view, tuple(name for _, name in fitting) if view else ()
 
+    def held(self, uuid: str) -> str | None:
+        """The canceled wave that holds a device on its tag: the highest number, of equal ones the last."""
+        device = self.devices[uuid]
+        holding = [
+            (w.number, w.canceled_as, n) for n, w in self.waves.items() if w.tag == device.tag and uuid in w.held
+        ]
+        return max(holding)[2] if holding else None
+
+    def moves(self, name: str, uuid: str) -> bool:
+        """Whether a device that is on the tag of an active wave sees that wave."""
+        return uuid in self.waves[name].members and self._holding(uuid) <= self.waves[name].number
+
+    def waits(self, uuid: str) -> bool:
+        """Whether a device's view is production, but not before the next publication."""
+        view, _ = self.offered(uuid)
+        return view == f"production/{self.devices[uuid].tag}" and (uuid, self.devices[uuid].tag) in self.waiting
+
+    def held_views(self, tag: str) -> set[str]:
+        """The waves of a tag whose held views are open."""
+        return {
+            n for n, w in self.waves.items() if w.tag == tag and w.canceled_as and w.number > self.highest.get(tag, 0)
+        }
+
     def views(self) -> dict[str, set[str]]:
         """All views that exist, and the names of the targets in each."""
         found = {f"ci/{tag}": {n for n, (_, _, tags, _) in self.ci.items() if tag in tags} for tag in self.ci_views}
         found |= {f"production/{tag}": set(content) for tag, content in self.production.items()}
+        found |= {f"held/{n}": set(self.waves[n].content) for tag in self.production for n in self.held_views(tag)}
         return found | {
             f"wave/{n}": set(w.content) for n, w in self.waves.items() if w.status == "active" and w.rollouts
         }
@@ -288,9 +333,6 @@ class Model:
         inside = wave.members if wave.status == "active" else set(on_tag)
         scheduled = below & inside if wave.status != "canceled" else set()
         others = {d.group or "" for d in on_tag.values()} - set(wave.named_groups)
-        known = {number for number, _ in self.production.get(wave.tag, {}).values()}
-        if active := self.active(wave.tag):
-            known |= {number for number, _ in self.waves[active].content.values()}
 
         def of(group: str) -> tuple[str, int, int, int, int, int, int]:
             part = [(u, d) for u, d in on_tag.items() if (d.group or "") == group]
@@ -311,10 +353,53 @@ class Model:
             "unscheduled": len(below - scheduled),
             "rollout_groups": [of(group) for group in wave.named_groups],
             "other_groups": [of(group) for group in sorted(others, key=lambda g: (g == "", g))],
-            "known": frozenset(known),
+            "known": self.known(wave.tag),
         }
 
+    def known(self, tag: str) -> frozenset[int]:
+        """The numbers that are no orphans on a tag."""
+        offered = {number for number, _ in self.production.get(tag, {}).values()}
+        active = self.active(tag)
+        return frozenset(offered | ({number for number, _ in self.waves[active].content.values()} if active else set()))
+
+    def status(self, now: int) -> dict[tuple[str, str], tuple[int, int, int, int, int]]:
+        """The figures of `status` by tag and kind: devices, those on the latest, on orphans, online, held."""
+        found: dict[tuple[str, str], list[tuple[bool, bool, bool, bool]]] = {}
+        for uuid, device in self.devices.items():
+            if not device.present:
+                continue
+            active = self.active(device.tag) if device.production else None
+            known, kind = self.known(device.tag), "production"
+            offered = {number for number, _ in self.production.get(device.tag, {}).values()}
+            if not device.production:
+                kind = "ci"
+                offered = known = frozenset(number for number, _, tags, _ in self.ci.values() if device.tag in tags)
+            elif active and self.moves(active, uuid):
+                kind = "wave"
+                offered = {number for number, _ in self.waves[active].content.values()}
+            facts = (
+                device.number == max(offered, default=0) > 0,
+                device.number > 0 and device.number not in known,
+                device.seen_at >= now - ONLINE_SECONDS,
+                kind == "production" and self.held(uuid) is not None,
+            )
+            found.setdefault((device.tag, kind), []).append(facts)
+        return {key: (len(rows), *(sum(column) for column in zip(*rows, strict=True))) for key, rows in found.items()}
+
     # Rules.
+
+    def _holding(self, uuid: str) -> int:
+        held = self.held(uuid)
+        return self.waves[held].number if held else 0
+
+    def _leave(self, uuid: str, target: str) -> None:
+        """Whoever reports something else is not held any more, wherever it is by now."""
+        for wave in self.waves.values():
+            if uuid in wave.held and target not in wave.new:
+                wave.held.remove(uuid)
+                active = self.active(wave.tag)
+                if not active or uuid not in self.waves[active].members:
+                    self.waiting.add((uuid, wave.tag))
 
     def _rolled_out(self, wave: ModelWave, group: str | None) -> None:
         wave.rollouts += 1

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from ledger.application.resign import Versions
 from ledger.session import Ledger
 from ledger.store import engine as store
 from projections import runner
@@ -44,6 +45,10 @@ def lived(factory: Factory) -> Factory:
     factory.wait(9 * DAY)
     publish(factory.ledger, factory.online, refresh=True)
     factory.remove("d3")
+    factory.prune("amd64-lmp-4")
+    factory.rotate_online("timestamp")
+    factory.resign("release", above=Versions(100, 100))
+    publish(factory.ledger, factory.online)
     factory.init("w3", 3, prune=(1,))
     factory.rollout("w3", group="lab")
     return factory

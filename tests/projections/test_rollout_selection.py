@@ -215,6 +215,19 @@ def test_cost_does_not_grow_with_the_fleet(factory: Factory, tmp_path: Path) -> 
     large.close()
 
 
+def test_cost_does_not_grow_with_who_runs_it_elsewhere(factory: Factory, tmp_path: Path) -> None:
+    """A rollout looks for those of its group who run its target already, and at no other who does."""
+    large = Factory(tmp_path / "large.db")
+    for made, size in ((factory, 50), (large, 2000)):
+        made.build(101, 102)
+        made.register(*[device(f"d{n}", "release" if n < 20 else "beta", "canary") for n in range(size)])
+        made.report(*[(f"d{n}", f"arm64-lmp-{101 + n % 2}", None) for n in range(size)])
+
+    assert_same(cost(factory, 101), cost(large, 101))
+    assert sum(row.view == "held/m102" for row in large.fleet().values()) == 10
+    large.close()
+
+
 def test_cost_does_not_grow_with_the_past(factory: Factory, tmp_path: Path) -> None:
     """Init, group rollout, complete and cancel ask the same of SQLite after 50 waves on the tag as after two."""
     old = Factory(tmp_path / "old.db")

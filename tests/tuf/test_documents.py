@@ -78,7 +78,7 @@ def test_snapshot_and_timestamp_as_python_tuf_writes_them(version, expires, over
     snapshot = as_tuf(Snapshot(version, "1.0.31", expires, {"targets.json": meta}, extra), signatures)
     timestamp = as_tuf(Timestamp(version, "1.0.31", expires, meta), signatures)
 
-    snapshot_signed = documents.snapshot_signed(version, expires, over, file, checkpoint)
+    snapshot_signed = documents.snapshot_signed(version, expires, over, documents.FileMeta.of(file), checkpoint)
     timestamp_signed = documents.timestamp_signed(version, expires, over, file)
 
     assert snapshot_signed == snapshot.signed_bytes

@@ -32,8 +32,9 @@ from ledger.tuf.errors import (
     KeyFileUnreadable,
     NoMatchingKey,
     SeveralMatchingKeys,
+    UnsupportedEncryption,
     UnsupportedKey,
-    UnsupportedSigner,
+    WrongPassphrase,
 )
 from ledger.tuf.keypair import KeyPair, known_as, material
 from ledger.tuf.keys import find_offline_signer, generate, load_signers
@@ -145,13 +146,6 @@ def test_uris_and_archives(tmp_path, pair):
     assert load_signers(f"file2:{archive}") == [pair]
 
 
-@pytest.mark.parametrize("uri", ["hsm:", "awskms:abc", "gcpkms:projects/x", "azurekms://x", "gnupg:"])
-def test_signers_to_come(uri):
-    """Signer URIs that are promised and not yet there say so, instead of being taken for files."""
-    with pytest.raises(UnsupportedSigner):
-        load_signers(uri)
-
-
 def test_files_of_no_use(tmp_path, factory):
     """What cannot be a key file says which way it is not one."""
     public = factory.root.private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -179,12 +173,78 @@ def test_files_of_no_use(tmp_path, factory):
         load_signers(str(tmp_path))
 
 
-def test_legacy_encrypted_pem(tmp_path, rsa):
-    """The older form of encrypted PEM is recognised, too."""
-    locked = rsa.private.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, BestAvailableEncryption(b"x"))
+IDEA = b"""-----BEGIN RSA PRIVATE KEY-----
+Proc-Type: 4,ENCRYPTED
+DEK-Info: IDEA-CBC,0102030405060708
 
-    with pytest.raises(EncryptedKey):
-        load_signers(save(tmp_path / "k", locked))
+AAAAAAAAAAAAAAAAAAAAAA==
+-----END RSA PRIVATE KEY-----
+"""
+CAMELLIA = b"""-----BEGIN ENCRYPTED PRIVATE KEY-----
+MIGdMFkGCSqGSIb3DQEFDTBMMCkGCSqGSIb3DQEFDDAcBAjaBd+6pB5RgAICCAAw
+DAYIKoZIhvcNAgkFADAfBgsqgwiMmks9AQEBBAQQOkCLe0uaELAQ6fVnaTFO+gRA
+4vWRuklQtmYo3/b7+gAvLmRVsW0HW8oCdKOYpW7uu7oAh3lVj+vCoVL99CGHS1Gh
+to5s3a84yoPY8MNkcLftCQ==
+-----END ENCRYPTED PRIVATE KEY-----
+"""
+
+
+@pytest.fixture(params=[PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL], name="locked")
+def _locked(request, tmp_path, ecdsa):
+    locked = ecdsa.private.private_bytes(Encoding.PEM, request.param, BestAvailableEncryption("sésame".encode()))
+    return save(tmp_path / "locked.pem", locked)
+
+
+def test_encrypted_pem(locked, ecdsa):
+    """Encrypted PEM of either form opens with its passphrase, asked for by the name of the file, also as a URI."""
+    asked = []
+
+    def ask(what):
+        asked.append(what)
+        return "sésame"
+
+    assert load_signers(locked, ask) == load_signers(f"file2:{locked}", ask) == [ecdsa]
+    assert asked == [f"passphrase of {locked}"] * 2
+
+
+@pytest.mark.parametrize("wrong", ["", "sesame", "s\ud800", "x" * 5000])
+def test_wrong_passphrase(locked, wrong):
+    """A wrong passphrase says which key it does not open, and is not repeated."""
+    with pytest.raises(WrongPassphrase) as caught:
+        load_signers(locked, lambda _: wrong)
+
+    text = str(caught.value) + caught.value.render_hint()
+    assert locked in text
+    assert not wrong or wrong not in text
+    assert caught.value.__cause__ is None
+
+
+def test_no_one_to_ask(locked):
+    """Without anyone to ask, or anyone who answers, an encrypted key says how to give its passphrase."""
+    for ask in (None, lambda _: None):
+        with pytest.raises(EncryptedKey, match="encrypted"):
+            load_signers(locked, ask)
+
+
+def test_bytes_of_the_environment(tmp_path, factory):
+    """A passphrase that is no UTF-8 comes out of the environment as surrogates, and is meant as the bytes it was."""
+    raw = b"caf\xe9"
+    pem = factory.root.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(raw))
+    locked = save(tmp_path / "k.pem", pem)
+
+    assert load_signers(locked, lambda _: os.fsdecode(raw)) == [factory.root]
+
+
+@pytest.mark.parametrize("pem", [IDEA, CAMELLIA], ids=["OpenSSL's form", "PKCS #8"])
+def test_unknown_encryption(tmp_path, pem):
+    """An encrypted key whose cipher the library does not have says so, and not that the passphrase is wrong."""
+    with pytest.raises(UnsupportedEncryption):
+        load_signers(save(tmp_path / "k.pem", pem), lambda _: "x")
+
+
+def test_open_keys_ask_nothing(tmp_path, pair):
+    """Nobody is asked for the passphrase of a key that has none."""
+    assert load_signers(save(tmp_path / "k.pem", pair.pem()), pytest.fail) == [pair]
 
 
 def test_a_pipe_will_do(tmp_path, factory):

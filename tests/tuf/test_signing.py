@@ -77,7 +77,7 @@ def test_a_client_accepts_what_we_sign(factory, rsa, ecdsa, kind):
     signed = documents.targets_signed(1000, EXPIRES, body)
     targets = documents.file_bytes(signed, [(k.keyid, k.sign(signed)) for k in (holder, online["targets"])])
     checkpoint = note.sign_checkpoint(factory.ledger, "f", 3, bytes(32))
-    signed = documents.snapshot_signed(7, EXPIRES, 1000, targets, checkpoint.field())
+    signed = documents.snapshot_signed(7, EXPIRES, 1000, documents.FileMeta.of(targets), checkpoint.field())
     snapshot = documents.file_bytes(signed, [(online["snapshot"].keyid, online["snapshot"].sign(signed))])
     signed = documents.timestamp_signed(7, EXPIRES, 7, snapshot)
     timestamp = documents.file_bytes(signed, [(online["timestamp"].keyid, online["timestamp"].sign(signed))])

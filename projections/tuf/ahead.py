@@ -1,0 +1,187 @@
+"""What a destination shows, next to what the ledger knows: looked at before anything is signed or written.
+
+Rules of this module:
+
+* A destination that shows a newer version than the ledger gave out, or other bytes under the newest one, belongs to
+  another ledger, most often to a newer copy of this one. It is refused, a repository at a time.
+* After `VersionsRaised` what lies up to those versions is no news: the next publication is above it.
+* A file that is no timestamp has version 0: no client could have accepted it, so it may be replaced.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
+
+import orjson
+
+from ledger.codec import decode
+from ledger.domain.errors import LedgerError
+from ledger.domain.events import MetadataPublished, VersionsRaised, ViewPublished
+from ledger.session import Ledger
+from ledger.store import events
+from projections.tuf import state
+from projections.tuf.destination import Destination, DestinationAhead, DestinationHasOtherBytes
+
+_TOPICS = (MetadataPublished.topic, VersionsRaised.topic)
+
+
+class Recorded(NamedTuple):
+    """An event of a repository's stream: its version there, and its position in the ledger."""
+
+    version: int
+    position: int
+    event: MetadataPublished | VersionsRaised
+
+
+class Newest(NamedTuple):
+    """The last publication of a repository, and the version that was raised to after it (0: none was)."""
+
+    publication: MetadataPublished | None
+    raised: int
+
+
+class Highest(NamedTuple):
+    """The highest versions that a destination shows of a repository: timestamps and snapshots, targets, root."""
+
+    metadata: int
+    targets: int
+    root: int
+
+
+def in_trouble(ledger: Ledger, destination: Destination, names: Collection[str]) -> dict[str, LedgerError]:
+    """The repositories among `names` that nothing must be signed for now, and why."""
+    found = {name: _trouble(ledger, destination, name) for name in sorted(names)}
+    return {name: problem for name, problem in found.items() if problem}
+
+
+def _trouble(ledger: Ledger, destination: Destination, repository: str) -> LedgerError | None:
+    looked: tuple[Newest, LedgerError] | None = None
+    while True:
+        newest = newest_of(ledger, repository)
+        if looked and looked[0] == newest:
+            return looked[1]
+        try:
+            refuse_if_ahead(destination, repository, newest, () if newest.publication else _views(ledger, repository))
+        except LedgerError as problem:
+            looked = newest, problem  # unless another machine published between the two looks
+        else:
+            return None
+
+
+def _views(ledger: Ledger, repository: str) -> list[str]:
+    with ledger.reading() as connection:
+        return [view.view for view in state.views(connection, repository)]
+
+
+def newest_of(ledger: Ledger, repository: str) -> Newest:
+    """The last publication of a repository, and what was raised to after it."""
+    raised = 0
+    for found in newest_first(ledger, repository):
+        if isinstance(found.event, MetadataPublished):
+            return Newest(found.event, raised)
+        raised = max(raised, found.event.metadata)
+    return Newest(None, raised)
+
+
+def newest_first(ledger: Ledger, repository: str, *, at_once: int = 1) -> Iterator[Recorded]:
+    """Publications and raises, newest first: the first few, then each, in short transactions.
+
+    A destination may be slow to look at, and a reader keeps writers waiting.
+    """
+    before, limit = None, at_once
+    while True:
+        with ledger.reading() as connection:
+            rows = events.read(
+                connection,
+                stream=state.stream_of(repository),
+                topics=_TOPICS,
+                until_version=before,
+                descending=True,
+                limit=limit,
+            )
+            found = list(rows)
+        for row in found:
+            event = decode(row.topic, row.payload)
+            assert isinstance(event, MetadataPublished | VersionsRaised)
+            yield Recorded(row.version, row.position, event)
+        if len(found) < limit:
+            return
+        before, limit = found[-1].version - 1, 1
+
+
+def refuse_if_ahead(destination: Destination, repository: str, newest: Newest, views: Collection[str] = ()) -> None:
+    """Compare the timestamps that are there with the newest publication, or with what was raised to.
+
+    `views` are looked at where there is no publication yet. Raises: DestinationAhead, DestinationHasOtherBytes.
+    """
+    publication, raised = newest
+    shown: list[tuple[str, ViewPublished | None]] = [(name, None) for name in sorted({repository, *views})]
+    if publication:
+        shown = [*shown_views(publication, publication.removed)]
+    for name, view in shown:
+        path = f"{name}/timestamp.json"
+        found = destination.read(path)
+        if found is None or (view and found == view.timestamp.encode()):
+            continue
+        version, known = version_of(found), max(view.version if view else 0, raised)
+        if version > known:
+            raise DestinationAhead(path=path, place=destination.place, found=version, known=known)
+        if view and version == view.version and not raised:
+            raise DestinationHasOtherBytes(path=path, place=destination.place)
+
+
+def shown_views(publication: MetadataPublished, gone: Collection[str]) -> list[tuple[str, ViewPublished]]:
+    """The views that a publication shows and no newer one removes, each with its files; closed ones last.
+
+    A closed view shows production's files a last time, except a canceled wave's: that stays as it was. Who is sent on
+    to the held view finds the wave's own document there, and must not have met production's, which is above it.
+    """
+    shown = [(view.view, view) for view in publication.views]
+    production = [view for view in publication.views if view.view == publication.repository]
+    live = {view.view for view in publication.views}
+    closed = [name for name in publication.closed if name.replace("wave/", "held/", 1) not in live]
+    shown += [(name, production[0]) for name in closed]
+    return [(name, view) for name, view in shown if name not in gone]
+
+
+def highest_versions(destination: Destination, repository: str) -> Highest:
+    """The highest versions of a repository that are there: in its pool, and in the timestamps that lead into it.
+
+    All of them may have been seen by clients. A wave's or held view is the repository's if its snapshot is in the pool;
+    `ci` and `production` share no file.
+    """
+    pool = f"pool/{repository}"
+    numbers: dict[str, set[int]] = {"snapshot": {0}, "targets": {0}, "root": {0}}
+    for name in destination.names(pool):
+        versioned = re.fullmatch(r"([0-9]{1,10})\.(snapshot|targets|root)\.json", name)
+        if versioned:
+            numbers[versioned[2]].add(int(versioned[1]))
+    others = [f"{kind}/{name}" for kind in ("wave", "held") for name in destination.names(kind)]
+    for view in [repository, *others]:
+        stamp = destination.read(f"{view}/timestamp.json")
+        if stamp is None:
+            continue
+        version, snapshot = version_of(stamp), _snapshot_of(stamp)
+        there = destination.read(f"{view}/{snapshot}.snapshot.json")
+        if view == repository or (there is not None and there == destination.read(f"{pool}/{snapshot}.snapshot.json")):
+            numbers["snapshot"].add(version)
+    return Highest(max(numbers["snapshot"]), max(numbers["targets"]), max(numbers["root"]))
+
+
+def version_of(timestamp: bytes) -> int:
+    """The version of a timestamp, 0 if it is none: nothing that a client could have accepted."""
+    try:
+        version = orjson.loads(timestamp)["signed"]["version"]
+    except (ValueError, KeyError, TypeError):
+        return 0
+    return version if isinstance(version, int) else 0
+
+
+def _snapshot_of(timestamp: bytes) -> int:
+    try:
+        version = orjson.loads(timestamp)["signed"]["meta"]["snapshot.json"]["version"]
+    except (ValueError, KeyError, TypeError):
+        return 0
+    return version if isinstance(version, int) else 0

@@ -1,0 +1,107 @@
+"""What a view is to show next: a targets document that was shown before, or one that is shown for the first time.
+
+A document that is shown again under the same root was verified when it was shown first: its length and hash are known,
+and its bytes need not be read.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from ledger.application import signed
+from ledger.application.signed import Signatures
+from ledger.codec import decode
+from ledger.domain.events import DocumentPublished, MetadataPublished
+from ledger.domain.values import from_epoch
+from ledger.store import events
+from ledger.tuf import canonical, documents
+from ledger.tuf.documents import FileMeta
+from projections.tuf import cosigned, state
+
+
+class Draft(NamedTuple):
+    """A view that is about to be signed: its targets document, with the online signature where it has one already.
+
+    `meta` is given instead of the document where the view shows it already, under the same root.
+    """
+
+    view: str
+    version: int
+    expires: int
+    document: Signatures | None
+    meta: FileMeta | None
+    online: tuple[str, str] | None
+    wave: str | None
+    source: str
+    content_position: int | None
+
+    def first_shown(self, online: tuple[str, str]) -> DocumentPublished:
+        """What is recorded of a document that is shown for the first time, with its online signature."""
+        assert self.document is not None
+        kept = None if self.wave else self.document.signed.decode()
+        return DocumentPublished(self.version, *online, self.wave, self.source, kept, self.content_position)
+
+
+def draft(
+    connection: Connection, repository: str, view: state.View, before: state.Published | None, now: int, *, whole: bool
+) -> Draft:
+    """The draft of a view; `before` is what it shows, with `whole` its document is read in any case."""
+    if view.wave is None or view.document is None or view.version is None or view.expires is None:
+        return _ci_draft(connection, repository, view, before, now, whole=whole)
+    if before and not whole and before.targets_version == view.version and not before.closed:
+        return Draft(
+            view.view, view.version, view.expires, None, before.targets, ("", ""), view.wave, view.document, None
+        )
+    shown = state.document(connection, repository, view.version)
+    online = (shown.keyid, shown.signature) if shown else None
+    document = offline_document(connection, repository, view.wave, view.version)
+    return Draft(view.view, view.version, view.expires, document, None, online, view.wave, view.document, None)
+
+
+def offline_document(connection: Connection, repository: str, wave: str, version: int) -> Signatures:
+    """A document as its signers left it: signed bytes and offline signatures."""
+    position = state.resigned_at(connection, repository, version)
+    if position is not None:
+        return signed.resigned(connection, position, version)
+    return signed.of_wave(connection, wave, version)
+
+
+def first_shown(connection: Connection, position: int, version: int) -> DocumentPublished:
+    """A document as the event at that position has it, which showed it first."""
+    row = events.get(connection, position)
+    assert row is not None  # the projection was folded from it
+    event = decode(row.topic, row.payload)
+    assert isinstance(event, MetadataPublished)
+    return next(document for document in event.documents if document.version == version)
+
+
+def _ci_document(connection: Connection, shown: state.Shown, version: int) -> bytes:
+    found = first_shown(connection, shown.position, version).signed
+    assert found is not None  # production documents stay where they were signed
+    return found.encode()
+
+
+def _ci_draft(
+    connection: Connection, repository: str, view: state.View, before: state.Published | None, now: int, *, whole: bool
+) -> Draft:
+    position = view.content_position
+    aged = before is not None and 2 * (before.snapshot_expires - now) <= state.CI_SECONDS
+    raised = state.raised(connection, repository).targets
+    shown = state.document(connection, repository, before.targets_version) if before else None
+    same_key = shown is not None and shown.keyid == state.online_keyids(connection, "ci")["targets"]
+    current = before and before.content_position == position and before.targets_version > raised
+    if before and shown and current and same_key and not aged:
+        version, online = before.targets_version, (shown.keyid, shown.signature)
+        document: Signatures | None = None
+        meta: FileMeta | None = before.targets
+        if whole:
+            also = cosigned.signatures(connection, repository, version, shown.position)
+            document, meta = Signatures(_ci_document(connection, shown, version), also), None
+        return Draft(view.view, version, before.snapshot_expires, document, meta, online, None, view.view, position)
+    version = max(before.targets_version if before else 0, raised) + 1
+    expires = now + state.CI_SECONDS
+    body = canonical.targets_body(state.ci_targets(connection, repository.partition("/")[2]))
+    document = Signatures(documents.targets_signed(version, from_epoch(expires), body), ())
+    return Draft(view.view, version, expires, document, None, None, None, view.view, position)
