@@ -31,8 +31,19 @@ BARS = {
     "wave_complete": 1.3,
     "wave_cancel": 1.3,
     "sign_5": 5,
+    "publish_action": 2,
+    "publish_action_complete": 2,
+    "publish_action_cancel": 2,
+    "refresh_tags": 1.5,
+    "refresh_tags_cpu": 1.5,
 }
-REPORTED = {"append_1_session_bare", "append_1_recorder_bare", "append_5_session_bare", "append_5_recorder_bare"}
+REPORTED = {
+    "publish_action_check",
+    "append_1_session_bare",
+    "append_1_recorder_bare",
+    "append_5_session_bare",
+    "append_5_recorder_bare",
+}
 
 HEAVY = {"eventsourcing", "tuf", "securesystemslib", "cryptography", "psycopg", "rich", "requests", "alembic"}
 

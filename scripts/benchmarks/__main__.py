@@ -12,6 +12,7 @@ from pathlib import Path
 
 import appends
 import lifecycle
+import publishing
 import signing
 import startup
 from measure import FULL, TINY, Entry, Sizes, as_table, machine, say
@@ -23,6 +24,7 @@ GROUPS: dict[str, Callable[[Path, Sizes], Sequence[Entry]]] = {
     "startup": startup.measure,
     "waves": lifecycle.measure,
     "signing": signing.measure,
+    "publishing": publishing.measure,
 }
 
 

@@ -22,6 +22,7 @@ from ledger.session import Ledger, Session
 from ledger.store import migrate
 from ledger.store.engine import open_engine, writing
 from ledger.tuf.keys import KeyPair
+from ledger.tuf.online import OnlineKeys
 from ledger.tuf.roots import LIFETIME
 from projections import runner
 from projections.facts import Facts
@@ -35,10 +36,12 @@ APPS = ("gateway", "telemetry")
 
 @dataclass(frozen=True)
 class Made:
-    """A ledger with CI targets and devices, and who signs its waves."""
+    """A ledger with CI targets and devices, who signs its waves, and its online keys."""
 
     ledger: Ledger
     signer: KeyPair
+    online: dict[str, KeyPair]
+    keys: OnlineKeys
 
     def find(self, root: Root, online: frozenset[str]) -> KeyPair:
         """The one offline key there is."""
@@ -65,7 +68,9 @@ def new_ledger(path: Path, tags: Sequence[str], *, numbers: int, hardware: int, 
         runner.install(connection)
         session = Session(connection, "bench", NOW, [runner.Projector()])
         factory.initialize(session, "bench", keys, 2, from_epoch(NOW) + LIFETIME)
-    made = Made(Ledger(engine, [runner.Projector()], "bench", NOW), keys.targets[0])
+    ledger = Ledger(engine, [runner.Projector()], "bench", NOW)
+    online = {pair.keyid: pair for pair in keys.online.values()}
+    made = Made(ledger, keys.targets[0], online, OnlineKeys([*online.values(), keys.ledger], "memory"))
     _import(made.ledger, tags, numbers, hardware, seed)
     yield made
     engine.dispose()

@@ -43,11 +43,13 @@ class Sizes(NamedTuple):
     """Production targets of the tag."""
     targets: int
     """Targets in the document to sign."""
+    tags: int
+    """Tags to refresh."""
     seed: str = "0"
 
 
-FULL = Sizes(rounds=41, starts=25, singles=20, bulk=1000, waves=1000, production=20, targets=1000)
-TINY = Sizes(rounds=1, starts=1, singles=2, bulk=5, waves=3, production=2, targets=5)
+FULL = Sizes(rounds=41, starts=25, singles=20, bulk=1000, waves=1000, production=20, targets=1000, tags=1000)
+TINY = Sizes(rounds=1, starts=1, singles=2, bulk=5, waves=3, production=2, targets=5, tags=3)
 
 
 @dataclass(frozen=True)
