@@ -51,7 +51,7 @@ def init(
     expires_days: RootDays = 365,
     targets_expires_days: Annotated[
         int | None,
-        typer.Option(min=1, max=36_500, metavar="N", help="Give all live production targets a new expiry, too."),
+        typer.Option(min=1, max=36_500, metavar="N", help="Let all live production targets live so long at least, too."),
     ] = None,
     dry_run: DryRun = False,
     format: FormatOption = None,
@@ -109,7 +109,7 @@ def add_offline_key(
         return lambda root: rootchange.add_key(root, role.value, key)
 
     with reading(ctx) as connection:
-        proposed = rootupdates.review(connection, Facts()).root
+        proposed = rootupdates.review(connection, Facts(), settings_of(ctx).now).root
     ledger = open_ledger(ctx)
     key: Key | None = given_public_key(ctx, keys)
     place = ""
@@ -153,7 +153,7 @@ def remove_offline_key(
     if (key is None) == (keys is None):
         raise UsageError(problem="name the key: --key-id KEYID or --keys FILE", command=UPDATES)
     with reading(ctx) as connection:
-        proposed = rootupdates.review(connection, Facts()).root
+        proposed = rootupdates.review(connection, Facts(), settings_of(ctx).now).root
     listed = set(proposed.roles[role.value].keyids) - {online_keyid(ctx, "production", "targets")}
     given = {key} if key else {str(rootchange.keyid_of(proposed, one)) for one in public_keys(ctx, str(keys))}
     found = sorted(listed & given)
@@ -235,7 +235,7 @@ def review(ctx: typer.Context, format: FormatOption = None) -> None:
     from projections.facts import Facts
 
     with reading(ctx) as connection:
-        found = rootupdates.review(connection, Facts())
+        found = rootupdates.review(connection, Facts(), settings_of(ctx).now)
     _show_review(found, format)
     warn_of_devices(ctx)
 
@@ -252,7 +252,7 @@ def apply(ctx: typer.Context, dry_run: DryRun = False, format: FormatOption = No
     risk = warn_of_devices(ctx)
     ledger = open_ledger(ctx)
     with reading(ctx) as connection:
-        number = rootupdates.review(connection, Facts()).update.update
+        number = rootupdates.review(connection, Facts(), settings_of(ctx).now).update.update
     changed = rootupdates.apply(ledger, Facts(), dry_run=dry_run)
     changes = changes_of(changed.before, changed.root)
     what = {"update": number, "changes": changes}
@@ -302,7 +302,7 @@ def _show_review(found: Review, format: Format | None) -> None:
         *change_lines(document["changes"]),
     ]
     if found.update.targets_expires:
-        lines.append(f"all live production targets expire {document['targets_expires']}")
+        lines.append(f"no live production targets expire before {document['targets_expires']}")
     if found.problem:
         lines.append(f"not possible yet: {found.problem}")
     lines.append("ready: waveledger keys tuf updates apply" if found.complete else "not ready: signatures are missing")

@@ -181,9 +181,12 @@ def needed(
     online_changed: bool = False,
     expires: datetime | None = None,
 ) -> list[Anew]:
-    """The live documents that the next root needs signed anew; with `expires` all that are shown, or will be."""
+    """The live documents that the next root needs signed anew; with `expires` all that are shown, or will be.
+
+    None gets an earlier expiry: a change of keys takes no time from a release.
+    """
     online = {current.online["targets"]}
-    expiry = NewExpiry(expires) if expires else None
+    expiry = NewExpiry(expires, at_least=True) if expires else None
     found = []
     for tag in current.tags:
         owned = [one for one in current.owners if one.tag == tag.name]

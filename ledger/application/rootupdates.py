@@ -7,6 +7,7 @@ Rules of this module:
 * No online key signs for a holder, and a wave that is not ready is signed by those alone who signed it before.
 * Apply is one transaction: documents at their next revision, the root, the end of the update. It says what is missing
   and changes nothing while something is.
+* Holders take days. What would have expired when it is applied is refused, and no document gets an earlier expiry.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from ledger.domain.events import (
     RootUpdateClosed,
 )
 from ledger.domain.trust import RootAlreadySigned, RootUpdate
+from ledger.domain.values import format_time, from_epoch
 from ledger.session import Ledger
 from ledger.tuf import roots
 from ledger.tuf.errors import NoMatchingKey, SeveralMatchingKeys
@@ -67,6 +69,19 @@ class RootNotChanged(Refused):
     message = "update {update} of the root changes nothing yet"
     hint = "waveledger keys tuf updates add-offline-key, remove-offline-key or set-threshold"
     update: int
+
+
+class UpdateTooLate(Refused):
+    """The holders took longer than what they signed was to live."""
+
+    message = "update {update} of the root is too late: {what} would expire at {expires}, which is past"
+    hint = (
+        "give it up (waveledger keys tuf updates cancel), and begin it again with a later expiry: waveledger keys tuf "
+        "updates init"
+    )
+    update: int
+    what: str
+    expires: str
 
 
 @dataclass(frozen=True)
@@ -143,9 +158,9 @@ def edit(ledger: Ledger, facts: ReleaseFacts, change: Edit, *, dry_run: bool = F
         return event
 
 
-def review(connection: Connection, facts: ReleaseFacts) -> Review:
-    """The open update. Raises: NoRootUpdate."""
-    return _review(connection, Current.read(connection, facts))
+def review(connection: Connection, facts: ReleaseFacts, now: int) -> Review:
+    """The open update as it is at a moment. Raises: NoRootUpdate."""
+    return _review(connection, Current.read(connection, facts), now)
 
 
 def sign(ledger: Ledger, facts: ReleaseFacts, find_signers: FindSigners, *, dry_run: bool = False) -> Review:
@@ -167,7 +182,7 @@ def sign(ledger: Ledger, facts: ReleaseFacts, find_signers: FindSigners, *, dry_
         members.require_member(facts.members(session.connection), session.actor)
         current.require_same(Current.read(session.connection, facts))
         session.append("trust", events)
-        return review(session.connection, facts)
+        return review(session.connection, facts, session.now)
 
 
 def sign_targets(ledger: Ledger, facts: ReleaseFacts, find_signers: FindSigners, *, dry_run: bool = False) -> Review:
@@ -178,7 +193,7 @@ def sign_targets(ledger: Ledger, facts: ReleaseFacts, find_signers: FindSigners,
     with ledger.reading() as connection:
         members.require_member(facts.members(connection), ledger.actor)
         current = Current.read(connection, facts)
-        found = _review(connection, current)
+        found = _review(connection, current, ledger.now)
     if not found.documents:
         raise NothingToSign(update=found.update.update)
     signers = find_signers(found.before, found.root, "targets", current.online["targets"])
@@ -191,7 +206,7 @@ def sign_targets(ledger: Ledger, facts: ReleaseFacts, find_signers: FindSigners,
         members.require_member(facts.members(session.connection), session.actor)
         current.require_same(Current.read(session.connection, facts))
         session.append("trust", events)
-        return review(session.connection, facts)
+        return review(session.connection, facts, session.now)
 
 
 def _signed_documents(found: Review, signer: Signer) -> list[ProposedTargetsSigned]:
@@ -211,14 +226,15 @@ def _signed_documents(found: Review, signer: Signer) -> list[ProposedTargetsSign
 
 
 def apply(ledger: Ledger, facts: ReleaseFacts, *, dry_run: bool = False) -> Changed:
-    """Make the proposed root the root. Raises: RootNotChanged, NotEnoughSignatures, TooFewSigners."""
+    """Make the proposed root the root. Raises: RootNotChanged, UpdateTooLate, NotEnoughSignatures, TooFewSigners."""
     with ledger.writing(dry_run=dry_run) as session:
         members.require_member(facts.members(session.connection), session.actor)
         current = Current.read(session.connection, facts)
-        found = _review(session.connection, current)
+        found = _review(session.connection, current, session.now)
         if not found.update.signatures:
             _require_changed(found)
         require_sound(current, found.root)
+        _require_in_time(found.update, found.root, session.now)
         for wanted in found.documents:
             if len(wanted.signers) < wanted.need:
                 raise TooFewSigners(owner=wanted.anew.before.owner, have=len(wanted.signers), need=wanted.need)
@@ -261,7 +277,7 @@ def find_among(signers: Sequence[Signer], source: str) -> FindSigners:
     return find
 
 
-def _review(connection: Connection, current: Current) -> Review:
+def _review(connection: Connection, current: Current, now: int) -> Review:
     update = trust.require_open(current.state)
     root = proposed(update.root)
     wanted = []
@@ -273,15 +289,22 @@ def _review(connection: Connection, current: Current) -> Review:
         }
         signers, also = signers_of(list(by.values()), root)
         wanted.append(DocumentsWanted(anew, signers, also, anew.need(root)))
-    return Review(update, current.root, root, tuple(wanted), _problem(current, root))
+    return Review(update, current.root, root, tuple(wanted), _problem(current, update, root, now))
 
 
-def _problem(current: Current, root: Root) -> str | None:
+def _problem(current: Current, update: RootUpdate, root: Root, now: int) -> str | None:
     try:
         require_sound(current, root)
+        _require_in_time(update, root, now)
     except LedgerError as problem:
         return str(problem)
     return None
+
+
+def _require_in_time(update: RootUpdate, root: Root, now: int) -> None:
+    for what, expires in (("the root", root.expires), ("production targets", update.targets_expires)):
+        if expires is not None and expires <= from_epoch(now):
+            raise UpdateTooLate(update=update.update, what=what, expires=format_time(expires))
 
 
 def _require_changed(found: Review) -> None:

@@ -325,7 +325,7 @@ def test_two_root_holders(shell: Waveledger) -> None:
 
 
 def test_an_update_renews_targets(shell: Waveledger) -> None:
-    """--targets-expires-days gives all that is live a new expiry in the same change; cancel leaves nothing of it."""
+    """--targets-expires-days gives all that is live a later expiry in the same change; cancel leaves nothing of it."""
     shell.do(*UPDATES, "init", "--targets-expires-days", "700")
     assert shell.ask(*UPDATES, "review")["targets_expires"]
     assert shell.ask(*UPDATES, "cancel") == {"update": 1, "dry_run": False}
