@@ -61,6 +61,7 @@ EXAMPLES = [
     ),
     e.WaveSigned("v48", "cd" * 32, ("01" * 64, "02" * 64)),
     e.WaveResigned("v48", 2, 2, RESIGNED, (SIGNER,), (OLD_SIGNER,)),
+    e.WaveHoldersChanged("v48", 2, 3, ("cd" * 32,)),
     e.WaveRolledOut("v48", 1, e.Selector("canary", "25%", None), False, 3, 1, "ab" * 32, None),
     e.WaveCompleted("v48"),
     e.WaveCanceled("v48", "battery drain"),

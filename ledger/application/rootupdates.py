@@ -4,7 +4,7 @@ Rules of this module:
 
 * Anybody who may change keys proposes and edits; each holder signs the root, or the live documents, with one key. Who
   replaces an own key signs with both: the old one counts for the current root, the new one for the next.
-* No online key signs for a holder, and a wave that is not ready is signed by those alone who signed it before.
+* No online key signs for a holder, and a wave that is not ready is left to those who sign it.
 * Apply is one transaction: documents at their next revision, the root, the end of the update. It says what is missing
   and changes nothing while something is.
 * Holders take days. What would have expired when it is applied is refused, and no document gets an earlier expiry.
@@ -35,6 +35,7 @@ from ledger.application.rootchange import (
     signers_of,
     unsigned,
 )
+from ledger.application.waiting import Waiting, waiting
 from ledger.domain import members, trust
 from ledger.domain.errors import LedgerError, Refused
 from ledger.domain.events import (
@@ -100,12 +101,16 @@ class DocumentsWanted:
 
 @dataclass(frozen=True)
 class Review:
-    """An open update: both roots, who signed, what is missing, and why the proposed root can't be one yet."""
+    """An open update: both roots, who signed, what is missing, and why the proposed root can't be one yet.
+
+    `waiting` are the waves that go on waiting for their own signatures, whatever they have by then.
+    """
 
     update: RootUpdate
     before: Root
     root: Root
     documents: tuple[DocumentsWanted, ...]
+    waiting: tuple[Waiting, ...]
     problem: str | None = None
 
     @property
@@ -243,7 +248,7 @@ def apply(ledger: Ledger, facts: ReleaseFacts, *, dry_run: bool = False) -> Chan
             for wanted in found.documents
         )
         metadata = roots.root_file(found.root, found.update.signatures)
-        changed = Changed(found.before, found.root, resigned, current.online["targets"])
+        changed = Changed(found.before, found.root, resigned, current.online["targets"], found.waiting)
         record(session, facts, current, changed, metadata)
         return changed
 
@@ -289,7 +294,8 @@ def _review(connection: Connection, current: Current, now: int) -> Review:
         }
         signers, also = signers_of(list(by.values()), root)
         wanted.append(DocumentsWanted(anew, signers, also, anew.need(root)))
-    return Review(update, current.root, root, tuple(wanted), _problem(current, update, root, now))
+    waits = waiting(connection, current.owners, root, {one.anew.before.owner for one in wanted})
+    return Review(update, current.root, root, tuple(wanted), waits, _problem(current, update, root, now))
 
 
 def _problem(current: Current, update: RootUpdate, root: Root, now: int) -> str | None:

@@ -288,6 +288,20 @@ class WaveResigned:
 
 
 @dataclass(frozen=True, slots=True)
+class WaveHoldersChanged:
+    """The root's keys changed while an active wave waited for signatures; nobody saw it, so its documents stay.
+
+    The signatures of the keyids `removed` count no more; `threshold` is what it needs under the root `root_version`.
+    """
+
+    topic: ClassVar[str] = "wave.holders-changed/1"
+    wave: str
+    root_version: int
+    threshold: int
+    removed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Selector:
     """How a rollout was asked for: `limit` as typed (``25%``), `uuids` the number of devices listed."""
 
@@ -485,7 +499,7 @@ Event: TypeAlias = (
     | RootPublished | OnlineKeySet | RootProposed | RootSigned | ProposedTargetsSigned | RootUpdateClosed
     | CiTargetsImported | CiTargetsPruned
     | WaveOpened | TargetsPromoted | TargetsPruned | TargetsResigned | WaveClosed
-    | WaveInitialized | WaveSigned | WaveResigned | WaveRolledOut | WaveCompleted | WaveCanceled
+    | WaveInitialized | WaveSigned | WaveResigned | WaveHoldersChanged | WaveRolledOut | WaveCompleted | WaveCanceled
     | DevicesStaged
     | DevicesRegistered | DevicesChanged | DevicesRemoved | DevicesReported
     | MetadataPublished | DocumentCosigned | VersionsRaised | BundleExported

@@ -139,6 +139,10 @@ _SUMMARIES: dict[str, Callable[[dict[str, Any]], str]] = {
     "wave.signed/1": lambda d: f"signed wave {d['wave']} with key {d['keyid'][:12]}",
     "targets.resigned/1": lambda d: f"signed {_views(d)} of tag {d['tag']} anew with {_keys(d)}",
     "wave.resigned/1": lambda d: f"signed wave {d['wave']} anew ({_views(d)}) with {_keys(d)}",
+    "wave.holders-changed/1": lambda d: (
+        f"kept wave {d['wave']} waiting, with threshold {d['threshold']}"
+        + (f", without key {_some([keyid[:12] for keyid in d['removed']])}" if d["removed"] else "")
+    ),
     "wave.rolled-out/1": _rolled_out,
     "wave.completed/1": lambda d: f"completed wave {d['wave']}",
     "wave.canceled/1": lambda d: f"canceled wave {d['wave']}" + (f": {d['reason']}" if d["reason"] else ""),

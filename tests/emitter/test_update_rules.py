@@ -8,11 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from ledger.application import rootchange, rootupdates
+from ledger.application import keys, rootchange, rootupdates
+from ledger.application.live import DocumentsOvertaken
 from ledger.application.rootupdates import UpdateTooLate
+from ledger.application.waves import fold_wave
 from ledger.domain.values import from_epoch
-from ledger.tuf.keypair import KeyPair
-from tests.support import DAY, Factory, device
+from ledger.domain.wave import ActiveWave
+from ledger.tuf import rootchange as edits
+from ledger.tuf.keypair import KeyPair, generate
+from projections.tuf.destination import Directory
+from tests.support import DAY, Client, Factory, device
 
 
 @pytest.fixture
@@ -80,3 +85,110 @@ def test_no_document_gets_an_earlier_expiry(three: Factory) -> None:
     begin(three, targets_days=30)
     sign(three, *three.keys.targets[:2])
     assert {d.expires for one in apply(three).resigned for d in one.anew.documents} == {until}
+
+
+# a wave that waits for signatures
+
+
+@pytest.fixture
+def four(tmp_path: Path) -> Iterator[Factory]:
+    """Three holders, all of whom sign each release, and a wave that the first two have signed."""
+    made = Factory(tmp_path / "four.db", 3, 4)
+    made.build(*range(41, 46), hardware=["arm64"])
+    made.register(device("a"), device("b"))
+    made.init("w43", 43)
+    made.sign("w43", 1)
+    yield made
+    made.close()
+
+
+def state(factory: Factory) -> ActiveWave:
+    """The wave as the ledger has it."""
+    with factory.ledger.reading() as connection:
+        found = fold_wave(connection, "w43")
+    assert isinstance(found, ActiveWave)
+    return found
+
+
+def signed(factory: Factory) -> list[str]:
+    """Whose signatures the wave has."""
+    return [by.keyid for by in state(factory).signed]
+
+
+def delivered(factory: Factory) -> None:
+    """The missing holder signs, and clients take what comes of it."""
+    missing = next(n for n, pair in enumerate(factory.keys.targets) if pair.keyid not in signed(factory))
+    factory.sign("w43", missing)
+    factory.rollout("w43", uuids=["a"])
+    tree = Directory(factory.path.parent / "tree")
+    factory.publish(tree)
+    Client(factory.path.parent / "client").poll(tree, "wave/w43", "production/release", factory.now)
+    assert factory.differences() == []
+
+
+def test_who_stays_keeps_a_signature(four: Factory) -> None:
+    """One of two signers is replaced, and cannot be asked again: the other's signature stays, over the same bytes."""
+    a, b, _ = four.keys.targets
+    before = state(four).documents
+    changed = four.rotate_offline("targets", 1)
+    assert [(one.changed.removed, one.keyids, one.missing) for one in changed.waiting] == [((b.keyid,), (a.keyid,), 2)]
+    assert (signed(four), state(four).documents) == ([a.keyid], before)
+    four.sign("w43", 1)
+    delivered(four)
+
+
+def test_who_does_not_sign_for_the_change_keeps_a_signature(four: Factory) -> None:
+    """A higher threshold takes nobody's signature from a wave that waits; it waits for more."""
+    d = generate("ed25519")
+    rootupdates.begin(four.ledger, four.facts, four.root_expires())
+    for edit in (
+        lambda root: edits.add_key(root, "targets", d.key),
+        lambda root: setattr(root.roles["targets"], "threshold", 5),
+    ):
+        rootupdates.edit(four.ledger, four.facts, edit)
+    sign(four)
+    assert [(one.owner, one.missing) for one in review(four).waiting] == [("wave:w43", 2)]
+    before = signed(four)
+    apply(four)
+    four.hold([*four.keys.targets, d], 5)
+    assert (signed(four), state(four).needed) == (before, 4)
+    four.sign("w43", 2)
+    delivered(four)
+
+
+def test_a_signature_that_came_while_others_signed_the_change(three: Factory) -> None:
+    """Between a holder's part of an update and its end the wave is signed: that counts, too."""
+    new = generate("ed25519")
+    three.updates(lambda root: setattr(root.roles["targets"], "threshold", 4))
+    three.hold(three.keys.targets, 4)
+    three.init("w43", 43)
+    rootupdates.begin(three.ledger, three.facts, three.root_expires())
+    rootupdates.edit(three.ledger, three.facts, lambda root: edits.add_key(root, "targets", new.key))
+    rootupdates.edit(three.ledger, three.facts, lambda root: setattr(root.roles["targets"], "threshold", 5))
+    sign(three, *three.keys.targets, new)
+    three.sign("w43", 1)
+    apply(three)
+    assert signed(three) == [pair.keyid for pair in three.keys.targets[:2]]
+
+
+def test_a_wave_that_ends_while_the_change_is_signed(four: Factory) -> None:
+    """Nothing is recorded for a wave that is canceled meanwhile: the change is refused, and can be made again."""
+    old = four.keys.targets[1]
+
+    class Slow:
+        """The root key, during whose signature the wave ends."""
+
+        keyid, key = four.root_pairs[0].keyid, four.root_pairs[0].key
+
+        def sign(self, data: bytes) -> str:
+            """Cancel first."""
+            four.cancel("w43")
+            return four.root_pairs[0].sign(data)
+
+    rotation = keys.OfflineRotation(
+        "targets", old.keyid, generate("ed25519"), four.root_expires(), [Slow()], four.keys.targets
+    )
+    with pytest.raises(DocumentsOvertaken):
+        keys.rotate_offline_key(four.ledger, four.facts, rotation)
+    four.rotate_offline("targets", 1)
+    assert four.differences() == []
