@@ -170,6 +170,12 @@ def highest_versions(destination: Destination, repository: str) -> Highest:
     return Highest(max(numbers["snapshot"]), max(numbers["targets"]), max(numbers["root"]))
 
 
+def roots_from(destination: Destination, repository: str, first: int, last: int) -> dict[int, bytes]:
+    """The files of a repository's roots that are there, by version."""
+    found = {version: destination.read(f"pool/{repository}/{version}.root.json") for version in range(first, last + 1)}
+    return {version: data for version, data in found.items() if data is not None}
+
+
 def version_of(timestamp: bytes) -> int:
     """The version of a timestamp, 0 if it is none: nothing that a client could have accepted."""
     try:

@@ -487,6 +487,36 @@ def test_an_older_ledger(shell: Waveledger) -> None:
     goes_on(shell, "keys/targets.only.key.tgz")
 
 
+def test_an_older_ledger_takes_roots_in(shell: Waveledger, tmp_path: Path) -> None:
+    """A backup from before keys changed: --above takes the newer roots in, with their online keys, and goes on."""
+    shutil.copyfile(shell.cwd / "waveledger.db", shell.cwd / "backup.db")
+    shell.do(*TUF, "renew-root", *ROOT, "--expires-days", "500")
+    new = ("--targets-keys", "new.tgz", "--old-targets-keys", "keys/targets.only.key.tgz")
+    shell.do(*OFFLINE, "--role", "targets", *ROOT, *new)
+    shell.do(*ONLINE, "--role", "targets", *ROOT, "--targets-keys", "new.tgz")
+    shell.do(*ONLINE, "--role", "timestamp", *ROOT)
+    for role in ("root", "snapshot"):
+        shell.do(*ONLINE, "--role", role, "--ci")
+    newest = [shell.do(*TUF, "show-root", *which).out for which in (("--prod",), ())]
+    shutil.copyfile(shell.cwd / "backup.db", shell.cwd / "waveledger.db")
+    refused = shell.quick("tuf", "refresh", "--force")
+    assert refused.rc == 7
+    assert "targets resign TAG -k KEYS --above public" in refused.err
+
+    above = ("targets", "resign", "release", "--above", "public", "-k")
+    old = shell.quick(*above, "keys/targets.only.key.tgz")
+    assert (old.rc, "none of the keys in keys/targets.only.key.tgz" in old.err) == (8, True)
+    assert shell.ask(*above, "new.tgz", "--dry-run")["roots"] == [2, 3, 4, 5]
+    assert shell.ask(*above, "new.tgz")["roots"] == [2, 3, 4, 5]
+    came = [shell.ask("targets", "resign", f"ci/{tag}", "--above", "public") for tag in ("main", "qa", "devel")]
+    assert [one["roots"] for one in came] == [[2, 3], [], []]
+    assert [shell.do(*TUF, "show-root", *which).out for which in (("--prod",), ())] == newest
+    shell.do("tuf", "refresh", "--force")
+    goes_on(shell, "new.tgz")
+    shell.do(*ONLINE, "--role", "targets", "--ci")
+    shell.do(*TUF, "renew-root", *ROOT, "--expires-days", "600")
+
+
 def test_a_name_of_two_things(shell: Waveledger) -> None:
     """Where a wave is called like a tag, the user says which."""
     shell.do("waves", "complete", "v50")
