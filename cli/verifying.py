@@ -59,7 +59,7 @@ def verify(ctx: typer.Context, place: str, now: datetime | None, format: Format 
     from projections.tuf.checkup import Report
 
     shown = place
-    is_bundle = "://" not in place and (Path(place) / bundle.NAME).is_file()
+    is_bundle = _is_bundle(place)
     if is_bundle:
         report = Report(*bundle.check(bundle.reader(Path(place)), _ledger(ctx, no_ledger=no_ledger), now))
     else:
@@ -71,6 +71,15 @@ def verify(ctx: typer.Context, place: str, now: datetime | None, format: Format 
         raise ProblemsFound(
             count=len(report.findings), what=shown, advice=_advice(report.findings, shown, is_bundle=is_bundle)
         )
+
+
+def _is_bundle(place: str) -> bool:
+    from projections.tuf import bundle
+
+    try:
+        return "://" not in place and (Path(place) / bundle.NAME).is_file()
+    except OSError:
+        return False  # nothing at all can be read there: whoever looks for a tree says so
 
 
 def _look_at_tree(ctx: typer.Context, target: Destination, now: datetime | None, *, no_ledger: bool) -> Report:
