@@ -478,6 +478,8 @@ def test_an_older_ledger(shell: Waveledger) -> None:
     refused = shell.quick("tuf", "refresh", "--force")
     assert refused.rc == 7
     assert "targets resign TAG -k KEYS --above public" in refused.err
+    looked = shell.quick("tuf", "verify", "public")
+    assert (looked.rc, "an older ledger was restored" in looked.err, "NEW-DIR" in looked.err) == (6, True, False)
     came = shell.ask("targets", "resign", "release", *KEYS, "--above", "public")
     assert came["above"]["metadata"] > 0
     for tag in ("main", "qa", "devel"):
