@@ -18,7 +18,7 @@ from ledger.domain.events import OnlineKeySet, RootPublished
 from ledger.domain.values import format_time
 from ledger.session import Ledger
 from ledger.tuf import roots
-from ledger.tuf.keypair import Signer
+from ledger.tuf.keypair import Signer, ed25519_key, material
 from ledger.tuf.online import OnlineKeys
 from ledger.tuf.rootchange import ExpiryNotLater, add_key, keyid_of, remove_key, set_online_key, successor
 
@@ -163,11 +163,14 @@ def rotate_ci_key(
 
 
 def require_unused(chains: Sequence[Root], new: Key) -> None:
-    """Pass a key that no root of either chain lists. Raises: KeyUsedBefore."""
+    """Pass a key that no root of either chain lists, and that is not the ledger's own. Raises: KeyUsedBefore."""
     for root in chains:
         keyid = keyid_of(root, new)
         if keyid is not None:
             raise KeyUsedBefore(keyid=keyid)
+        ledger_key = roots.ledger_key(root)
+        if ledger_key and material(ed25519_key(ledger_key)) == material(new):
+            raise KeyUsedBefore(keyid=new.keyid)
 
 
 def require_free_place(place: str, role: str, there: Iterable[Signer], leaving: str | None, *lists: Root) -> None:
