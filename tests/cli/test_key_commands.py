@@ -246,6 +246,17 @@ def test_rotate_a_ci_key(shell: Waveledger, role: str) -> None:
     shell.do(*ONLINE, "--role", role, "--ci")
 
 
+def test_the_ci_root_key_is_lost(shell: Waveledger) -> None:
+    """Nothing else signs CI's next root: the way out is a backup, and production goes on."""
+    (shell.cwd / "keys/online/ci.root.pem").unlink()
+    (shell.cwd / "keys/online/ci.timestamp.pem").unlink()
+    refused = shell.quick(*ONLINE, "--role", "timestamp", "--ci")
+    assert (refused.rc, refused.out) == (8, "")
+    assert "take ci.root.pem from a backup" in refused.err
+    assert not list((shell.cwd / "keys/online").glob("ci.timestamp*"))  # no key is made for nothing
+    shell.do("waves", "complete", "v50")
+
+
 # several holders
 
 
