@@ -118,11 +118,13 @@ def _raise_ci(
     ctx: typer.Context, tag: str, above: str | None, keys: list[str] | None, format: Format | None, *, dry_run: bool
 ) -> None:
     from ledger.application import resign as use_case
+    from ledger.domain.values import check_name
     from projections.facts import Facts
 
     if keys or above is None:
         problem = "CI targets are signed online, without --keys" if keys else f"ci/{tag} needs --above DIR|URL"
         raise UsageError(problem=problem, command=COMMAND)
+    check_name("tag", tag)
     ledger = open_ledger(ctx)
     versions, ahead = _look(ctx, above, f"ci/{tag}", ledger)
     use_case.raise_ci_versions(ledger, Facts(), tag, versions, ahead, dry_run=dry_run)

@@ -43,9 +43,9 @@ Edit = Callable[[Root], None]
 
 
 class RootOvertaken(Conflict):
-    """Somebody else changed the root meanwhile."""
+    """Somebody else changed the root, or what is proposed for it, meanwhile."""
 
-    message = "the root changed while the change was being signed"
+    message = "the root, or the open update of it, changed while the change was being signed"
     hint = "nothing was recorded; look at it (waveledger keys tuf show-root --prod), then run the command again"
 
 

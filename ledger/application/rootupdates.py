@@ -13,14 +13,14 @@ Rules of this module:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection
 from tuf.api.metadata import Root
 
 from ledger.application.facts import ReleaseFacts
-from ledger.application.live import Anew, SignedAnew, TooFewSigners, signatures_of
+from ledger.application.live import Anew, SignedAnew, signatures_of
 from ledger.application.rootchange import (
     Changed,
     Current,
@@ -70,6 +70,16 @@ class RootNotChanged(Refused):
     message = "update {update} of the root changes nothing yet"
     hint = "waveledger keys tuf updates add-offline-key, remove-offline-key or set-threshold"
     update: int
+
+
+class DocumentsNotSigned(Refused):
+    """Holders have not signed the live documents yet."""
+
+    message = "{owner} needs {need} offline signatures for the next root, and has {have}"
+    hint = "each holder who has not signed yet: waveledger keys tuf updates sign-prod-targets --keys FILE"
+    owner: str
+    have: int
+    need: int
 
 
 class UpdateTooLate(Refused):
@@ -185,7 +195,11 @@ def sign(ledger: Ledger, facts: ReleaseFacts, find_signers: FindSigners, *, dry_
         require_signature(current.root, root, event.keyid, event.signature)
     with ledger.writing(dry_run=dry_run) as session:
         members.require_member(facts.members(session.connection), session.actor)
-        current.require_same(Current.read(session.connection, facts))
+        now = Current.read(session.connection, facts)
+        _require_same_proposal(current, now)
+        for event in events:
+            if event.keyid in dict(trust.require_open(now.state).signatures):
+                raise RootAlreadySigned(keyid=event.keyid, update=update.update)
         session.append("trust", events)
         return review(session.connection, facts, session.now)
 
@@ -209,7 +223,7 @@ def sign_targets(ledger: Ledger, facts: ReleaseFacts, find_signers: FindSigners,
         raise NothingToSign(update=found.update.update)
     with ledger.writing(dry_run=dry_run) as session:
         members.require_member(facts.members(session.connection), session.actor)
-        current.require_same(Current.read(session.connection, facts))
+        _require_same_proposal(current, Current.read(session.connection, facts))
         session.append("trust", events)
         return review(session.connection, facts, session.now)
 
@@ -231,7 +245,10 @@ def _signed_documents(found: Review, signer: Signer) -> list[ProposedTargetsSign
 
 
 def apply(ledger: Ledger, facts: ReleaseFacts, *, dry_run: bool = False) -> Changed:
-    """Make the proposed root the root. Raises: RootNotChanged, UpdateTooLate, NotEnoughSignatures, TooFewSigners."""
+    """Make the proposed root the root.
+
+    Raises: RootNotChanged, UpdateTooLate, NotEnoughSignatures, DocumentsNotSigned.
+    """
     with ledger.writing(dry_run=dry_run) as session:
         members.require_member(facts.members(session.connection), session.actor)
         current = Current.read(session.connection, facts)
@@ -242,7 +259,7 @@ def apply(ledger: Ledger, facts: ReleaseFacts, *, dry_run: bool = False) -> Chan
         _require_in_time(found.update, found.root, session.now)
         for wanted in found.documents:
             if len(wanted.signers) < wanted.need:
-                raise TooFewSigners(owner=wanted.anew.before.owner, have=len(wanted.signers), need=wanted.need)
+                raise DocumentsNotSigned(owner=wanted.anew.before.owner, have=len(wanted.signers), need=wanted.need)
         resigned = tuple(
             SignedAnew(wanted.anew, found.root.version, wanted.anew.threshold(found.root), wanted.signers, wanted.also)
             for wanted in found.documents
@@ -305,6 +322,16 @@ def _problem(current: Current, update: RootUpdate, root: Root, now: int) -> str 
     except LedgerError as problem:
         return str(problem)
     return None
+
+
+def _require_same_proposal(current: Current, now: Current) -> None:
+    """Pass when all that holders sign is as it was, whoever else signed it meanwhile. Raises: RootOvertaken."""
+
+    def unsigned_yet(read: Current) -> Current:
+        update = read.state.open
+        return replace(read, state=replace(read.state, open=update and replace(update, signatures=(), documents=())))
+
+    unsigned_yet(current).require_same(unsigned_yet(now))
 
 
 def _require_in_time(update: RootUpdate, root: Root, now: int) -> None:

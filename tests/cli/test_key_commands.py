@@ -257,6 +257,11 @@ def test_the_ci_root_key_is_lost(shell: Waveledger) -> None:
     shell.do("waves", "complete", "v50")
 
 
+def test_a_bundle_for_held_devices(shell: Waveledger) -> None:
+    """Whoever exports it is told what it would be to others."""
+    assert "what the canceled wave brought" in shell.do("tuf", "export", "held/v48", "usb", "--dry-run").err
+
+
 # several holders
 
 
@@ -284,7 +289,8 @@ def test_three_holders_change_the_root(three: Waveledger, tmp_path: Path) -> Non
     for place, key in enumerate(("keys/targets.only.key.2.tgz", "keys/targets.only.key.3.tgz", "dora.pem")):
         missing = three.quick(*UPDATES, "apply")
         assert (missing.rc, missing.out) == (3, "")
-        assert f"tag:release needs 3 offline signatures, and the given keys make {place}" in missing.err
+        assert f"tag:release needs 3 offline signatures for the next root, and has {place}" in missing.err
+        assert "updates sign-prod-targets --keys FILE" in missing.err
         review = three.ask(*UPDATES, "sign-prod-targets", "--keys", key)
     assert review["ready"]
     came = three.do(*UPDATES, "apply", "-f", "json")

@@ -297,6 +297,7 @@ REFUSALS: dict[str, tuple[str, tuple[str, ...], int, str, str]] = {
         "free", ("targets", "resign", "release", *KEYS, "--above", "empty"), 4, "empty", ""),
     "CI's above nothing": ("free", ("targets", "resign", "ci/main", "--above", "empty"), 4, "empty", ""),
     "CI's with a key": ("free", ("targets", "resign", "ci/main", *KEYS), 2, "signed online", "--help"),
+    "CI's of no tag": ("free", ("targets", "resign", "ci/", "--above", "empty"), 3, "tag", "name"),
     "CI's without a place": ("free", ("targets", "resign", "ci/main"), 2, "needs --above", "--help"),
     # others
     "second init": ("free", ("init", "--factory", "acme"), 7, "already is a ledger", "--store"),

@@ -12,6 +12,7 @@ from ledger.application import keys, rootchange, rootupdates
 from ledger.application.live import DocumentsOvertaken
 from ledger.application.rootupdates import UpdateTooLate
 from ledger.application.waves import fold_wave
+from ledger.domain.trust import RootAlreadySigned
 from ledger.domain.values import from_epoch
 from ledger.domain.wave import ActiveWave
 from ledger.tuf import rootchange as edits
@@ -192,3 +193,58 @@ def test_a_wave_that_ends_while_the_change_is_signed(four: Factory) -> None:
         keys.rotate_offline_key(four.ledger, four.facts, rotation)
     four.rotate_offline("targets", 1)
     assert four.differences() == []
+
+
+# two holders at once
+
+
+@pytest.mark.parametrize("what", ["sign", "sign_targets"])
+def test_another_holder_signs_at_the_same_time(three: Factory, what: str) -> None:
+    """Each signature stands for itself: nobody has to sign again because somebody else was faster."""
+    second = generate("ed25519")
+    first, *others = three.root_pairs if what == "sign" else three.keys.targets
+    rootupdates.begin(three.ledger, three.facts, three.root_expires())
+    rootupdates.edit(three.ledger, three.facts, lambda root: edits.add_key(root, "root", second.key))
+    rootupdates.edit(three.ledger, three.facts, lambda root: setattr(root.roles["targets"], "threshold", 4))
+    faster = second if what == "sign" else others[0]
+    use_case = getattr(rootupdates, what)
+
+    class Slow:
+        """A key during whose signature another holder signs."""
+
+        keyid, key = first.keyid, first.key
+
+        def sign(self, data: bytes) -> str:
+            """The other one first."""
+            if faster.keyid not in signers(three, what):
+                use_case(three.ledger, three.facts, rootupdates.find_among([faster], "memory"))
+            return first.sign(data)
+
+    use_case(three.ledger, three.facts, rootupdates.find_among([Slow()], "memory"))
+    assert signers(three, what) == {first.keyid, faster.keyid}
+
+
+def signers(factory: Factory, what: str) -> set[str]:
+    """Who signed the open update so far: the root, or live documents."""
+    found = review(factory).update
+    return {keyid for keyid, _ in found.signatures} if what == "sign" else {by.keyid for by in found.documents}
+
+
+def test_one_holder_twice_at_the_same_time(three: Factory) -> None:
+    """The slower one of two commands with one key is refused: a key signs a proposal once."""
+    begin(three)
+    pair = three.root_pairs[0]
+
+    class Slow:
+        """A key during whose signature the same key signs."""
+
+        keyid, key = pair.keyid, pair.key
+
+        def sign(self, data: bytes) -> str:
+            """Once before."""
+            rootupdates.sign(three.ledger, three.facts, rootupdates.find_among([pair], "memory"))
+            return pair.sign(data)
+
+    with pytest.raises(RootAlreadySigned):
+        rootupdates.sign(three.ledger, three.facts, rootupdates.find_among([Slow()], "memory"))
+    assert apply(three).root.version == 2
