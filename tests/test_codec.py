@@ -48,6 +48,7 @@ EXAMPLES = [
     e.RootSigned(3, "cd" * 32, "04" * 64),
     e.ProposedTargetsSigned(3, "tag:release", RESIGNED, "cd" * 32, ("05" * 64,)),
     e.RootUpdateClosed(3, "applied"),
+    e.RootsTakenIn("production", 4),
     e.CiTargetsImported("ci.json", {"b-48": TARGET, "a-48": {**TARGET, "length": 0}}),
     e.CiTargetsPruned(("a-48", "b-48")),
     e.WaveOpened("release", "v48", 48, 1, 2),

@@ -22,7 +22,7 @@ from ledger.application import live, rootchange, waiting
 from ledger.application.facts import ReleaseFacts, Trusted
 from ledger.domain import trust
 from ledger.domain.errors import StorageFailure, TufFailure
-from ledger.domain.events import OnlineKeySet, RootPublished
+from ledger.domain.events import OnlineKeySet, RootPublished, RootsTakenIn
 from ledger.session import Session
 from ledger.tuf import chain, roots
 from ledger.tuf import rootchange as rules
@@ -73,7 +73,7 @@ class RootsAhead:
     repository: str
     before: Trusted
     root: Root
-    events: tuple[RootPublished | OnlineKeySet, ...]
+    events: tuple[RootPublished | OnlineKeySet | RootsTakenIn, ...]
     online_targets: str
 
     @property
@@ -129,7 +129,8 @@ def take_in(
         for role, keyid in signs.items()
         if keyid != online[role]
     ]
-    return RootsAhead(repository, before, root, (*published, *changed), signs["targets"])
+    taken = RootsTakenIn(repository, root.version)
+    return RootsAhead(repository, before, root, (*published, *changed, taken), signs["targets"])
 
 
 def record(session: Session, facts: ReleaseFacts, ahead: RootsAhead, signed_anew: Collection[str] = ()) -> None:

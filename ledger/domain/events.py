@@ -125,6 +125,15 @@ class RootSigned:
 
 
 @dataclass(frozen=True, slots=True)
+class RootsTakenIn:
+    """An older copy of a ledger that is lost took in roots that clients have already, the newest of that version."""
+
+    topic: ClassVar[str] = "roots.taken-in/1"
+    repository: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProposedTargetsSigned:
     """One holder signed the live documents of one owner at their next revision, for an update of the root.
 
@@ -497,6 +506,7 @@ class BundleExported:
 Event: TypeAlias = (
     FactoryInitialized | MemberAdded | MemberRemoved
     | RootPublished | OnlineKeySet | RootProposed | RootSigned | ProposedTargetsSigned | RootUpdateClosed
+    | RootsTakenIn
     | CiTargetsImported | CiTargetsPruned
     | WaveOpened | TargetsPromoted | TargetsPruned | TargetsResigned | WaveClosed
     | WaveInitialized | WaveSigned | WaveResigned | WaveHoldersChanged | WaveRolledOut | WaveCompleted | WaveCanceled

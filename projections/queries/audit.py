@@ -130,6 +130,9 @@ _SUMMARIES: dict[str, Callable[[dict[str, Any]], str]] = {
     "proposed-targets.signed/1": lambda d: (
         f"signed {_views(d)} for update {d['update']} of the root with key {d['keyid'][:12]}"
     ),
+    "roots.taken-in/1": lambda d: (
+        f"took in the {d['repository']} roots up to version {d['version']}, which clients have"
+    ),
     "root.update-closed/1": lambda d: f"{d['outcome']} update {d['update']} of the root",
     "tag.wave-opened/1": lambda d: f"opened wave {d['wave']} on tag {d['tag']}",
     "targets.promoted/1": lambda d: f"number {d['number']} became production on tag {d['tag']}, with wave {d['wave']}",

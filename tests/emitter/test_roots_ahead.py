@@ -20,6 +20,7 @@ from ledger.tuf.online import OnlineKeys
 from projections.tuf import emitter
 from projections.tuf.ahead import highest_versions, roots_from
 from projections.tuf.destination import DestinationAhead, Directory
+from tests.emitter.test_key_changes import Polled
 from tests.support import DAY, LIFETIME_SECONDS, Client, Factory, device
 
 REPOSITORY, CI = "production/release", "ci/main"
@@ -100,6 +101,20 @@ def test_it_goes_on_with_the_roots_that_clients_have(lost: Lost, tmp_path: Path)
         waits = fold_wave(connection, "v43")
     assert isinstance(waits, ActiveWave)
     assert waits.signed == ()  # its signer's key was replaced
+
+
+def test_no_client_meets_an_older_root_again(lost: Lost) -> None:
+    """Roots that clients have already are not shown one by one, although the old online keys are still at hand."""
+    factory, tree, client, _ = lost
+    factory.wait(DAY)
+    go_on(factory, tree)
+    looks = []
+
+    def look() -> None:
+        looks.append(client.poll(tree, REPOSITORY, REPOSITORY, factory.now))
+
+    factory.publish(Polled(tree.root, look), refresh=True)
+    assert len(looks) > 5
 
 
 def renamed(tree: Directory, version: int, edit: Callable[[Root], None], *keys: str) -> None:
