@@ -18,8 +18,6 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, StaticPool, create_engine, text
 
-from ledger.codec import decode
-from ledger.domain.events import RootsTakenIn
 from ledger.store import events
 from projections.releases import Releases
 from projections.tuf import state
@@ -58,17 +56,7 @@ def _shown_roots(connection: Connection, names: Sequence[str]) -> dict[str, int]
     """The root that clients of each repository have; a repository that has no clients has none."""
     of_production = [name for name in names if name.startswith(f"{PRODUCTION}/")]
     given_out = state.given_out(connection, of_production)
-    taken_in = _taken_in(connection)
-    return {name: max(before.root_version, taken_in) for name, before in given_out.items() if before.root_version}
-
-
-def _taken_in(connection: Connection) -> int:
-    """Up to which version a restored ledger took roots in: clients have those, none is shown for the first time."""
-    for row in events.read(connection, topics=(RootsTakenIn.topic,), descending=True):
-        event = decode(row.topic, row.payload)
-        if isinstance(event, RootsTakenIn) and event.repository == PRODUCTION:
-            return event.version
-    return 0
+    return {name: before.root_version for name, before in given_out.items() if before.root_version}
 
 
 def _recorded_roots(connection: Connection, after: int) -> list[tuple[int, int]]:
