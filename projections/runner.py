@@ -11,7 +11,6 @@ Rules of this module:
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from sqlalchemy.pool import StaticPool
 
 from ledger.codec import require_known
 from ledger.domain.errors import Conflict
+from ledger.garbage import uncollected
 from ledger.store import bulk, engine, events
 from ledger.store.events import Row
 from projections.fleet import Fleet
@@ -106,7 +106,7 @@ def rebuild(engine_: Engine, name: str, progress: Progress | None = None) -> int
         fold.tables(generation).create_all(connection)
         token = _begin(connection, fold)
     position = 0
-    with _no_garbage_collection():
+    with uncollected():
         while True:
             with engine.writing(engine_) as connection:
                 _require_token(connection, fold, token)
@@ -143,7 +143,7 @@ def verify(engine_: Engine, name: str, *, most: int = 100) -> list[Difference]:
 def replayed(connection: Connection, fold: Fold, until: int) -> Iterator[Connection]:
     """The tables of one projection in memory, folded from the ledger up to a position."""
     memory_engine = create_engine("sqlite://", poolclass=StaticPool)
-    with memory_engine.connect() as memory, _no_garbage_collection():
+    with memory_engine.connect() as memory, uncollected():
         for metadata in (shared_tables(), fold.tables(0)):
             metadata.create_all(memory)
         fold.fold(memory, events.read(connection, topics=fold.topics, until=until))
@@ -208,15 +208,3 @@ def _swap(connection: Connection, fold: Fold, generation: int) -> None:
 def _drop(connection: Connection, metadata: MetaData) -> None:
     for table in set(inspect(connection).get_table_names()) & set(metadata.tables):
         connection.execute(text(f"DROP TABLE {table}"))
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    # Millions of rows and no cycles among them: the collector only walks (12 s became 2.7, DESIGN §5).
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
