@@ -1,4 +1,4 @@
-"""The eventsourcing library's own suites hold our recorder to its interfaces, on files in both journal modes, and on PostgreSQL."""
+"""The eventsourcing library's own suites hold our recorder to its interfaces: in files of both modes, in PostgreSQL."""
 
 from __future__ import annotations
 
