@@ -3,7 +3,8 @@
 Rules of this module:
 
 * A projection's row in ``projection`` says up to which position it has folded. One that is behind catches up first.
-* A rebuild folds into new tables in chunks, each a transaction of its own, and swaps at the end under the lock, where
+* A rebuild folds into new tables in chunks, each a transaction of its own, makes the indexes that folding does not ask
+  when all rows are there, one a transaction, and swaps at the end under the lock, where
   it folds what was appended meanwhile. Readers never see half of one. A killed rebuild leaves new tables behind that
   the next one drops; the live ones were never touched.
 * Making and dropping those tables is the only DDL outside `init` and `migrate`, and only `rebuild` does it.
@@ -11,24 +12,26 @@ Rules of this module:
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, MetaData, create_engine, text
+from sqlalchemy import Connection, Engine, Index, MetaData, create_engine, text
 from sqlalchemy.pool import StaticPool
+from sqlalchemy.schema import CreateTable
 
 from ledger.codec import require_known
 from ledger.domain.errors import Conflict
+from ledger.garbage import uncollected
 from ledger.store import bulk, engine, events, migrate
 from ledger.store.events import Row
 from projections.fleet import Fleet
 from projections.fold import Fold
 from projections.releases import Releases
-from projections.tables import NEW, shared_tables
+from projections.tables import LATE, NEW, shared_tables
 
-CHUNK = 2000  # events a transaction of a rebuild; a fleet event holds up to 1,000 devices
+CHUNK = 2000  # events a transaction of a rebuild, at most
+CHUNK_BYTES = 16_000_000  # of payload, or a little more: some 200,000 devices
 
 Progress = Callable[[int, int], None]
 
@@ -92,7 +95,7 @@ def install(connection: Connection) -> None:
 def catch_up(connection: Connection, progress: Progress) -> None:
     """Fold all events that are not folded yet, in the caller's transaction. `progress` gets position and head."""
     head, at = events.head(connection).size, _positions(connection)
-    with _no_garbage_collection():
+    with uncollected():
         for fold in folds():
             for after in range(at[fold.name], head, CHUNK):
                 _fold_until(fold, connection, after, min(head, after + CHUNK))
@@ -113,26 +116,29 @@ def rebuild(engine_: Engine, name: str, progress: Progress | None = None) -> int
     with engine.writing(engine_) as connection:
         require_known(events.topics(connection))
         generation = _generation(connection, name) + 1
+        tables = fold.tables(generation)
         with migrate.changing_projections(connection):
-            _drop(connection, fold.tables(generation))
-            fold.tables(generation).create_all(connection, checkfirst=False)
+            _drop(connection, tables)
+            late = _create(connection, tables)
         token = _begin(connection, fold)
     position = 0
-    with _no_garbage_collection():
+    with uncollected():
         while True:
             with engine.writing(engine_) as connection:
                 _require_token(connection, fold, token)
                 head = events.head(connection).size
-                until = min(head, position + CHUNK)
-                _fold_until(fold, connection, position, until)
-                position = until
+                position = _fold_some(fold, connection, position, min(head, position + CHUNK))
                 if progress:
                     progress(position, head)
-                if position == head:
+                done = position == head and not late
+                if done:
                     _swap(connection, fold, generation)
                     _checkpoint(connection, name, position, generation)
                     _forget(connection, fold)
-            if position == head:
+                elif position == head:
+                    with migrate.changing_projections(connection):
+                        late.pop().create(connection)
+            if done:
                 return position
 
 
@@ -155,7 +161,7 @@ def verify(engine_: Engine, name: str, *, most: int = 100) -> list[Difference]:
 def replayed(connection: Connection, fold: Fold, until: int) -> Iterator[Connection]:
     """The tables of one projection in memory, folded from the ledger up to a position."""
     memory_engine = create_engine("sqlite://", poolclass=StaticPool)
-    with memory_engine.connect() as memory, _no_garbage_collection():
+    with memory_engine.connect() as memory, uncollected():
         for metadata in (shared_tables(), fold.tables(0)):
             metadata.create_all(memory)
         fold.fold(memory, events.read(connection, topics=fold.topics, until=until))
@@ -176,6 +182,23 @@ def _differences(live: Connection, memory: Connection, name: str, table: str, mo
 
 def _fold_until(fold: Fold, connection: Connection, after: int, until: int) -> None:
     fold.fold(connection, events.read(connection, topics=fold.topics, after=after, until=until))
+
+
+def _fold_some(fold: Fold, connection: Connection, after: int, until: int) -> int:
+    """Fold up to a position, or up to so much payload; returns up to which."""
+    at, size = after, 0
+
+    def some() -> Iterator[Row]:
+        nonlocal at, size
+        for row in events.read(connection, topics=fold.topics, after=after, until=until):
+            yield row
+            at, size = row.position, size + len(row.payload)
+            if size > CHUNK_BYTES:
+                return
+        at = until
+
+    fold.fold(connection, some())
+    return at
 
 
 def _positions(connection: Connection) -> dict[str, int]:
@@ -219,18 +242,19 @@ def _swap(connection: Connection, fold: Fold, generation: int) -> None:
             connection.execute(text(f"ALTER TABLE {table} RENAME TO {live}"))
 
 
+def _create(connection: Connection, metadata: MetaData) -> list[Index]:
+    """Create tables with the indexes that folds need; returns those that are still to be made."""
+    late: list[Index] = []
+    for table in metadata.sorted_tables:
+        connection.execute(CreateTable(table))
+        for index in sorted(table.indexes, key=lambda index: str(index.name)):
+            if index.info[LATE]:
+                late.append(index)
+            else:
+                index.create(connection)
+    return late
+
+
 def _drop(connection: Connection, metadata: MetaData) -> None:
     for table in metadata.tables:
         connection.execute(text(f"DROP TABLE IF EXISTS {table}"))
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    # Millions of rows and no cycles among them: the collector only walks (12 s became 2.7, DESIGN §5).
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -35,7 +35,9 @@ def import_devices(
     from ledger.application import devices
     from projections.facts import Facts
 
-    found = list(read_devices(file))  # to the end, before the ledger is locked: standard input can be slow
+    found = read_devices(file)
+    if file == "-":
+        found = iter(list(found))  # to the end, before the ledger is locked: standard input can be slow
     with counter("devices") as progress:
         came = devices.import_devices(open_ledger(ctx), Facts(), found, dry_run=dry_run, progress=progress)
     counts = {"added": came.added, "changed": came.changed, "same": came.same}

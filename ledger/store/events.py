@@ -25,6 +25,7 @@ from ledger.store.errors import HeadDamaged, PayloadDamaged
 
 FETCH_ROWS = 1_000
 COMPRESS_ABOVE = 4096  # bytes of payload
+COMPRESS_LEVEL = 1  # four times as fast as the default, for a tenth more of bytes
 PLAIN = "json"
 COMPRESSED = "json+zlib"
 COLUMNS = ("position", "stream", "version", "topic", "recorded_at", "actor", "encoding", "leaf", "payload")
@@ -110,7 +111,7 @@ def read(
 
 def packed(payload: bytes) -> tuple[str, bytes]:
     """A payload as SQLite stores it, and how that is called."""
-    return (COMPRESSED, zlib.compress(payload)) if len(payload) > COMPRESS_ABOVE else (PLAIN, payload)
+    return (COMPRESSED, zlib.compress(payload, COMPRESS_LEVEL)) if len(payload) > COMPRESS_ABOVE else (PLAIN, payload)
 
 
 def get(connection: Connection, position: int) -> Row | None:
