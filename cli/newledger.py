@@ -32,18 +32,22 @@ class Created(NamedTuple):
 def check(settings: Settings, factory: str) -> None:
     """Whether it could be created. Raises: BadName, BadActor, BadStoreUrl, StoreExists."""
     check_name("factory", factory)
+    check_actor(require_free(settings))
+
+
+def require_free(settings: Settings) -> str:
+    """Pass a place that has no ledger, and say who acts there. Raises: BadStoreUrl, StoreExists."""
     with store.opened(settings.store, must_exist=False) as engine:
         path = engine.url.database
         if not is_postgresql(engine):
-            check_actor(settings.actor)
             if path in (None, "", ":memory:"):
                 raise BadStoreUrl(url=settings.store, problem="a ledger in memory would be gone when this command ends")
             if not Path(path).exists():
-                return
+                return settings.actor
         with store.reading(engine) as connection:
-            check_actor(store.actor_of(connection, settings.actor))
             if migrate.has_ledger(connection):
                 raise StoreExists(store=store.name_of(engine.url))
+            return store.actor_of(connection, settings.actor)
 
 
 def create(settings: Settings, factory: str, directory: Path, keys: FactoryKeys, threshold: int) -> Created:

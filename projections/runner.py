@@ -83,6 +83,15 @@ def install(connection: Connection) -> None:
     bulk.insert(connection, "projection", ("name", "position", "generation"), rows)
 
 
+def fold_all(connection: Connection) -> None:
+    """Fold all events of a new store that was filled from another one, in the caller's transaction."""
+    size = events.head(connection).size
+    with _no_garbage_collection():
+        for fold in folds():
+            _fold_until(fold, connection, 0, size)
+    connection.execute(text("UPDATE projection SET position = :position"), {"position": size})
+
+
 def states(connection: Connection) -> list[State]:
     """How far each projection is, in the order of `folds`."""
     head = events.head(connection).size

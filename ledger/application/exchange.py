@@ -5,7 +5,7 @@ Rules of this module. The format is a promise, ``waveledger-export/1``:
 * The first line is the manifest: format, factory, the ledger's public key, size, root, how many checkpoints follow, and
   the newest checkpoint of all (a signed note, or null).
 * Then every event in order of position, a line each: position, stream, version, topic, recorded_at (RFC 3339), actor,
-  and last the payload, byte for byte as it is hashed. Each checkpoint that the ledger keeps follows the event of its size.
+  and last the payload, byte for byte as it is hashed. Each checkpoint that is kept follows the event of its size.
 * There is one way to write a line, so a file that was read and written again is the same.
 * What does not come out as it went in is refused, and nothing is created: leaves and root are computed anew, every
   checkpoint is compared with the tree and its signature verified.

@@ -58,10 +58,11 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class Audit:
-    """One look at a ledger. `kept` is a checkpoint that was kept elsewhere."""
+    """One look at a ledger. `kept` is a checkpoint that was kept elsewhere, `trusted` a root that came another way."""
 
     engine: Engine
     kept: note.Checkpoint | None = None
+    trusted: bytes | None = None
     progress: Progress | None = None
     chain: Chain = field(default_factory=Chain)
     head: events.Head | None = None
@@ -70,7 +71,7 @@ class Audit:
     def __post_init__(self) -> None:
         """Make the checks."""
         self.checkpoints = Checkpoints(self.kept)
-        self.roots = Roots()
+        self.roots = Roots(self.trusted)
         offline = Offline(self.roots, self._read_event)
         self.checks: list[Check] = [
             Rules(),

@@ -3,7 +3,7 @@
 Rules of this module (TUF 1.0 §5.3, DESIGN §4):
 
 * A root is signed by its own threshold and by that of the root before it; versions grow by one. The first one of a
-  repository vouches for itself: who was given another root says so with ``audit verify --root``.
+  repository vouches for itself: who has a root from elsewhere asks for it (`trusted`).
 * Every root of this ledger names the ledger's key. An adopted chain has older ones that don't, or name another's.
 * Production and CI share no key in any role.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import orjson
 from tuf.api.metadata import Root
 
 from ledger.application.rootchange import proposed
@@ -26,14 +27,16 @@ PRODUCTION = "production"
 
 @dataclass
 class Roots:
-    """All roots so far, by repository and version, and the online key of each role."""
+    """All roots so far, by repository and version, and the online key of each role; `trusted` is one to be found."""
 
+    trusted: bytes | None = None
     chains: dict[str, dict[int, Root]] = field(default_factory=dict)
     newest: dict[str, Root] = field(default_factory=dict)
     online: dict[tuple[str, str], str] = field(default_factory=dict)
     ledger_key: str = ""
     own: set[str] = field(default_factory=set)  # repositories that have a root with the ledger's key
     proposal: Root | None = None
+    found: bool = False  # whether the trusted root was published
 
     def get(self, repository: str, version: int) -> Root | None:
         """A root of ``production`` or ``ci``."""
@@ -61,6 +64,8 @@ class Roots:
         """Judge what should have followed."""
         for repository in self.newest.keys() - self.own:
             yield Finding(None, "root", "metadata", f"no root of {repository} names the ledger's key")
+        if self.trusted is not None and not self.found:
+            yield Finding(None, "root", "metadata", "the root that was given was never published by this ledger")
 
     def _published(self, entry: Entry, event: RootPublished) -> Iterator[Finding]:
         before = self.newest.get(event.repository)
@@ -78,6 +83,8 @@ class Roots:
             roots.require_trusted(metadata, before)
         except LedgerError as problem:
             yield _wrong(entry, "metadata", str(problem))
+        if self.trusted is not None and orjson.loads(self.trusted) == orjson.loads(event.metadata):
+            self.found = True
         self.chains.setdefault(event.repository, {})[event.version] = root
         self.newest[event.repository] = root
         yield from self._look_at_keys(entry, event.repository, root)
