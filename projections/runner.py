@@ -11,7 +11,6 @@ Rules of this module:
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -22,6 +21,7 @@ from sqlalchemy.pool import StaticPool
 
 from ledger.codec import require_known
 from ledger.domain.errors import Conflict
+from ledger.garbage import uncollected
 from ledger.store import bulk, engine, events, migrate
 from ledger.store.events import Row
 from projections.compare import Difference, differences
@@ -110,7 +110,7 @@ def rebuild(engine_: Engine, name: str, progress: Progress | None = None) -> int
             fold.tables(generation).create_all(connection, checkfirst=False)
         token = _begin(connection, fold)
     position = 0
-    with _no_garbage_collection():
+    with uncollected():
         while True:
             with engine.writing(engine_) as connection:
                 _require_token(connection, fold, token)
@@ -164,7 +164,7 @@ def replayed(connection: Connection, fold: Fold, until: int) -> Iterator[Connect
 @contextmanager
 def _in_memory(fold: Fold) -> Iterator[Connection]:
     memory_engine = create_engine("sqlite://", poolclass=StaticPool)
-    with memory_engine.connect() as memory, _no_garbage_collection():
+    with memory_engine.connect() as memory, uncollected():
         for metadata in (shared_tables(), fold.tables(0)):
             metadata.create_all(memory)
         yield memory
@@ -219,15 +219,3 @@ def _swap(connection: Connection, fold: Fold, generation: int) -> None:
 def _drop(connection: Connection, metadata: MetaData) -> None:
     for table in metadata.tables:
         connection.execute(text(f"DROP TABLE IF EXISTS {table}"))
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    # Millions of rows and no cycles among them: the collector only walks (12 s became 2.7, DESIGN §5).
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -19,7 +19,7 @@ from sqlalchemy import Boolean, Column, Index, MetaData, PrimaryKeyConstraint, T
 from ledger.store.tables import TEXT, WHOLE
 
 NEW = "__new"
-SCHEMA_VERSION = 2  # of all projection tables; a change of any of them raises it, and migrate rebuilds them
+SCHEMA_VERSION = 3  # of all projection tables; a change of any of them raises it, and migrate rebuilds them
 
 _TableMaker = Callable[..., None]
 
@@ -111,12 +111,12 @@ def fleet_tables(suffix: str = "", generation: int = 0) -> MetaData:
     table("tag", "tag#* active# number# held# moved#")
     table("wave", "wave#* tag# number# status opened# closed#?", indexes=["tag"])
     table("wave_target", "wave#* target#*")
-    table("wave_group", "tag#* grp#* wave#* position#")
+    table("wave_group", "tag#* grp#* wave#* position#", indexes=["wave"])
     table(
         "device",
         "dev#* uuid name hw# tag# grp# production# joined# number# target# reported_at# draw#",
         indexes=["tag production grp number draw", "name"],
-        partial=[("target tag grp", "target > 0")],
+        partial=[("target tag grp", "target > 0"), ("dev", "tag = 0")],
         unique=[("uuid", None)],
     )
     table("member", "dev#* tag#* wave#* installed# moved#", indexes=["wave installed"])
@@ -140,9 +140,10 @@ def _maker(metadata: MetaData, prefix: str, suffix: str, generation: int) -> _Ta
         unique: list[tuple[str, str | None]] | None = None,
     ) -> None:
         words = columns.split()
-        made = Table(prefix + name + suffix, metadata, *map(_column, words))
-        keys = [made.c[_bare(word)] for word in words if "*" in word]
-        made.append_constraint(PrimaryKeyConstraint(*keys))
+        keys = [_bare(word) for word in words if "*" in word]
+        # A key of several columns is the table itself, not an index beside it.
+        made = Table(prefix + name + suffix, metadata, *map(_column, words), sqlite_with_rowid=len(keys) == 1)
+        made.append_constraint(PrimaryKeyConstraint(*(made.c[key] for key in keys)))
         # Index names are unique in a whole schema and a renamed table keeps them: the generation tells them apart.
         stem = f"ix_{prefix}{name}_g{generation}"
         for place, (index, where) in enumerate([*((i, None) for i in indexes or []), *(partial or [])]):

@@ -32,12 +32,12 @@ from ledger.store.errors import (
     BadStoreUrl,
     NetworkFileSystem,
     StoreBusy,
-    StoreContended,
     StoreMissing,
     StoreUnreadable,
 )
 
 BUSY_TIMEOUT_SECONDS = 30
+CACHE_KIB = 256 * 1024  # of pages; filled only by what a transaction touches
 MOUNTINFO = Path("/proc/self/mountinfo")
 NETWORK_FILESYSTEMS = frozenset({
     "9p", "afs", "afpfs", "beegfs", "ceph", "cifs", "coda", "davfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs",
@@ -238,6 +238,9 @@ def _connect(database: str, journal_mode: str | None) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA recursive_triggers = ON")
+        # A transaction larger than the cache locks readers out from then on, and writes its pages again and again.
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        connection.execute("PRAGMA temp_store = MEMORY")
         if journal_mode is not None:
             _set_journal_mode(connection, journal_mode)
     except BaseException:

@@ -19,7 +19,8 @@ from sqlalchemy import Connection
 from sqlalchemy.engine.interfaces import DBAPICursor
 
 from ledger.merkle import Frontier
-from ledger.store.bulk import SqlValue, insert, query, stream as open_stream
+from ledger.store.bulk import SqlValue, insert, query
+from ledger.store.bulk import stream as open_stream
 from ledger.store.errors import HeadDamaged, PayloadDamaged
 
 FETCH_ROWS = 1_000

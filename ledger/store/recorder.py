@@ -39,6 +39,7 @@ from ledger.store.errors import NotNextPosition
 from ledger.store.tables import NOT_NEXT
 
 COMPRESS_ABOVE = 4096  # bytes of payload
+COMPRESS_LEVEL = 1  # four times as fast as the default, for a tenth more of bytes
 POLL_SECONDS = 0.1
 POLL_ROWS = 500
 
@@ -201,7 +202,7 @@ class LedgerRecorder(ProcessRecorder):
             if finish:
                 leaf = merkle.leaf_hash(merkle.entry(position, stream, version, topic, recorded_at, actor, payload))
                 if len(payload) > COMPRESS_ABOVE:
-                    encoding, payload = events.COMPRESSED, zlib.compress(payload)
+                    encoding, payload = events.COMPRESSED, zlib.compress(payload, COMPRESS_LEVEL)
             yield position, stream, version, topic, recorded_at, actor, encoding, leaf, payload
 
     def _reading(self) -> AbstractContextManager[Connection]:
