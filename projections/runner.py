@@ -86,7 +86,7 @@ def install(connection: Connection) -> None:
 def fold_all(connection: Connection) -> None:
     """Fold all events of a new store that was filled from another one, in the caller's transaction."""
     size = events.head(connection).size
-    with _no_garbage_collection():
+    with uncollected():
         for fold in folds():
             _fold_until(fold, connection, 0, size)
     connection.execute(text("UPDATE projection SET position = :position"), {"position": size})

@@ -13,6 +13,7 @@ from statistics import median
 from typing import NamedTuple
 
 import atscale
+import auditing
 import contention
 import importing
 import rebuilding
@@ -24,7 +25,7 @@ SIZES = (10_000, 100_000, 1_000_000)
 WAVES = 100 * TAGS  # before the ones that are measured, at the largest size; fewer in proportion at a smaller one
 LARGE = 300_000  # from here on a round takes long, and fewer do
 GROWTH_BAR = 1.1  # linear, and what a deeper tree and a colder cache add
-PARTS = ("import", "atscale", "rebuild", "contention")
+PARTS = ("import", "atscale", "rebuild", "audit", "contention")
 
 
 class Growth(NamedTuple):
@@ -64,6 +65,8 @@ def _part(part: str, place: Place, shape: Shape, rounds: int, *, tiny: bool) -> 
             return atscale.measure(place, shape, rounds)
         case "rebuild":
             return rebuilding.measure(place, shape, 1 if shape.devices >= LARGE else rounds)
+        case "audit":
+            return auditing.measure(place, shape, 1 if shape.devices >= LARGE else rounds)
         case _:
             return contention.measure(place, 16 if tiny else 400, rounds)
 
