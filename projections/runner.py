@@ -83,13 +83,15 @@ def install(connection: Connection) -> None:
     bulk.insert(connection, "projection", ("name", "position", "generation"), rows)
 
 
-def fold_all(connection: Connection) -> None:
-    """Fold all events of a new store that was filled from another one, in the caller's transaction."""
-    size = events.head(connection).size
+def catch_up(connection: Connection, progress: Progress) -> None:
+    """Fold all events that are not folded yet, in the caller's transaction. `progress` gets position and head."""
+    head, at = events.head(connection).size, _positions(connection)
     with uncollected():
         for fold in folds():
-            _fold_until(fold, connection, 0, size)
-    connection.execute(text("UPDATE projection SET position = :position"), {"position": size})
+            for after in range(at[fold.name], head, CHUNK):
+                _fold_until(fold, connection, after, min(head, after + CHUNK))
+                progress(min(head, after + CHUNK), head)
+    connection.execute(text("UPDATE projection SET position = :position"), {"position": head})
 
 
 def states(connection: Connection) -> list[State]:

@@ -67,9 +67,9 @@ def import_(
     """
     from cli import files
     from cli.importing import create
-    from cli.progress import counter
+    from cli.progress import stages
 
-    with files.opened(file) as source, counter("events") as progress:
+    with files.opened(file) as source, stages() as progress:
         manifest = create(settings_of(ctx), source, progress)
     told = f"imported {manifest.size:,} events of {manifest.factory}, root {manifest.root}"
     show(Output({**manifest._asdict(), "file": file}, lines=[told]), format)

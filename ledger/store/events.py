@@ -24,8 +24,11 @@ from ledger.store.bulk import stream as open_stream
 from ledger.store.errors import HeadDamaged, PayloadDamaged
 
 FETCH_ROWS = 1_000
+COMPRESS_ABOVE = 4096  # bytes of payload
+COMPRESS_LEVEL = 1  # four times as fast as the default, for a tenth more of bytes
 PLAIN = "json"
 COMPRESSED = "json+zlib"
+COLUMNS = ("position", "stream", "version", "topic", "recorded_at", "actor", "encoding", "leaf", "payload")
 
 _SELECT = "SELECT position, stream, version, topic, recorded_at, actor, encoding, payload FROM event"
 
@@ -128,18 +131,21 @@ def read(
 
 def stored(connection: Connection, after: int, limit: int) -> list[Stored]:
     """The next rows after a position, as they are."""
-    columns = ", ".join(Stored._fields)
-    cursor = query(
-        connection, f"SELECT {columns} FROM event WHERE position > ? ORDER BY position LIMIT ?", (after, limit)
-    )
+    sql = f"SELECT {', '.join(COLUMNS)} FROM event WHERE position > ? ORDER BY position LIMIT ?"
+    cursor = query(connection, sql, (after, limit))
     return [Stored._make(row) for row in cursor.fetchall()]
 
 
 def leaves(connection: Connection, until: int) -> Iterator[bytes]:
     """The leaves of the Merkle tree, from the first position up to one."""
-    cursor = query(connection, "SELECT leaf FROM event WHERE position <= ? ORDER BY position", (until,))
+    cursor = open_stream(connection, "SELECT leaf FROM event WHERE position <= ? ORDER BY position", (until,))
     while chunk := cursor.fetchmany(FETCH_ROWS):
         yield from (leaf for (leaf,) in chunk)
+
+
+def packed(payload: bytes) -> tuple[str, bytes]:
+    """A payload as SQLite stores it, and how that is called."""
+    return (COMPRESSED, zlib.compress(payload, COMPRESS_LEVEL)) if len(payload) > COMPRESS_ABOVE else (PLAIN, payload)
 
 
 def get(connection: Connection, position: int) -> Row | None:

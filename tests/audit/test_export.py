@@ -38,7 +38,7 @@ def exported(lived: Factory) -> bytes:
 
 def create(path: Path, data: bytes) -> exchange.Manifest:
     settings = Settings(stores.url(path), "auditor", "keys/online", None, 0, START)
-    return importing.create(settings, io.BytesIO(data), lambda _done: None)
+    return importing.create(settings, io.BytesIO(data), lambda _what, _done, _total: None)
 
 
 def opened(path: Path, like: Factory) -> Factory:
