@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,7 +92,7 @@ class Audit:
     def history(self) -> Iterator[Finding]:
         """The events and all that is signed, without the projections."""
         while True:
-            with engine.reading(self.engine) as connection:
+            with self._reading() as connection:
                 rows = events.stored(connection, self.chain.position, CHUNK)
                 if not rows:
                     last = list(self._look_at_end(connection))
@@ -106,6 +107,20 @@ class Audit:
         yield from last
         for check in self.checks:
             yield from check.end()
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """A transaction in which SQLite hands out text that is not UTF-8, too: somebody may have put it there."""
+        with engine.reading(self.engine) as connection:
+            driver: Any = connection.connection.driver_connection
+            if not isinstance(driver, sqlite3.Connection):
+                yield connection
+                return
+            driver.text_factory = _any_text
+            try:
+                yield connection
+            finally:
+                driver.text_factory = str
 
     def _look(self, row: Stored) -> Iterator[Finding]:
         yield from self.chain.look(row)
@@ -144,7 +159,7 @@ class Audit:
         yield from self.checkpoints.end(self.chain.rows, late.keys() - found.keys())
 
     def _look_at_projection(self, name: str) -> Iterator[Finding]:
-        with engine.reading(self.engine) as connection:
+        with self._reading() as connection:
             row = bulk.query(connection, "SELECT position FROM projection WHERE name = ?", (name,)).fetchone()
             size = self._size(connection)
         if row is None or row[0] != size:
@@ -167,7 +182,7 @@ class Audit:
         return int(row[0] or 0)
 
     def _read_event(self, position: int) -> object:
-        with engine.reading(self.engine) as connection:
+        with self._reading() as connection:
             try:
                 row = events.get(connection, position)
                 return decode(row.topic, row.payload) if row else None
@@ -177,8 +192,12 @@ class Audit:
     def _read_note(self, size: int) -> str | None:
         if size in self._notes:
             return self._notes[size]
-        with engine.reading(self.engine) as connection:
+        with self._reading() as connection:
             found = events.checkpoint_of(connection, size)
         if found is not None:
             self._notes[size] = found.note  # asked for by each view of a publication
         return found.note if found else None
+
+
+def _any_text(data: bytes) -> str:
+    return data.decode(errors="surrogateescape")

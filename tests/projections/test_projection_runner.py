@@ -246,7 +246,7 @@ def test_verify_stops_at_its_limit(lived: Factory) -> None:
         connection.execute(text("UPDATE fleet_device SET name = 'x'"))
 
     assert len(runner.verify(lived.engine, "fleet", most=4)) == 4
-    assert len(runner.verify(lived.engine, "fleet")) == 18
+    assert len(runner.verify(lived.engine, "fleet")) == 9
 
 
 def test_a_projection_that_is_behind_catches_up(lived: Factory) -> None:
