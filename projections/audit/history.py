@@ -29,9 +29,10 @@ from ledger.store.errors import PayloadDamaged
 from ledger.store.events import Row, Stored
 from ledger.tuf import note
 from projections import runner
+from projections.audit.catalog import Catalog
 from projections.audit.chain import Chain
 from projections.audit.checkpoints import Checkpoints
-from projections.audit.devices import Catalog, Devices
+from projections.audit.devices import Devices
 from projections.audit.findings import Check, Entry, Finding
 from projections.audit.offline import Offline
 from projections.audit.published import Published
@@ -41,6 +42,7 @@ from projections.audit.rules import Rules
 CHUNK = 500  # events a transaction
 MOST_ROWS = 1000  # rows of a projection that are told
 
+_MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 _REPLAY_ERRORS = (
     IllegalEvent,
     EventUnreadable,
@@ -48,10 +50,7 @@ _REPLAY_ERRORS = (
     PayloadDamaged,
     SQLAlchemyError,
     sqlite3.Error,
-    ArithmeticError,
-    LookupError,
-    TypeError,
-    ValueError,
+    *_MALFORMED,
 )
 
 Progress = Callable[[int, int], None]
@@ -142,7 +141,11 @@ class Audit:
             self.checkpoints.factory = event
         entry = Entry(row.position, row.stream, row.version, row.recorded_at, row.actor, event)
         for check in self.checks:
-            yield from check.look(entry)
+            try:
+                yield from check.look(entry)
+            except (LedgerError, *_MALFORMED) as problem:  # what no event of ours could ever hold
+                told = f"{type(check).__name__} cannot judge it: {type(problem).__name__} {problem}"
+                yield Finding(row.position, "unreadable", "payload", told)
 
     def _look_at_end(self, connection: Connection) -> Iterator[Finding]:
         head = bulk.query(connection, "SELECT id, size, frontier, recorded_at FROM head").fetchall()

@@ -1,7 +1,7 @@
 """`audit verify` of a large ledger: its chain against reading and hashing the same rows, all of it against a rebuild.
 
 * The baseline of the chain reads all columns of all rows with the bare driver, and hashes payload and entry of each.
-* The baseline of the whole is a rebuild of all projections, and the bare Ed25519 checks of every signature that an audit
+* The baseline of the whole is a rebuild of all projections, and the bare Ed25519 checks of all signatures that an audit
   looks at: only what `cryptography` takes for them, with keys that are loaded.
 """
 
