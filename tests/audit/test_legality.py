@@ -50,6 +50,7 @@ SELECTOR = Selector(None, None, 1)
 def write(factory: Factory, events: Written, actor: str = "alice") -> int:
     """Append events as they are, to their streams, asking no rule; the position of the first."""
     first = factory.head()[0] + 1
+    factory.actor = actor  # on PostgreSQL each has an own login
     with Ledger(factory.engine, [], actor, factory.now).writing() as session:
         for stream, event in events:
             session.append(stream, [event])
