@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from itertools import islice
+from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine, Index, MetaData, create_engine, text
 from sqlalchemy.pool import StaticPool
@@ -25,6 +26,7 @@ from ledger.domain.errors import Conflict
 from ledger.garbage import uncollected
 from ledger.store import bulk, engine, events, migrate
 from ledger.store.events import Row
+from projections.compare import Difference, differences
 from projections.fleet import Fleet
 from projections.fold import Fold
 from projections.releases import Releases
@@ -32,6 +34,7 @@ from projections.tables import LATE, NEW, shared_tables
 
 CHUNK = 2000  # events a transaction of a rebuild, at most
 CHUNK_BYTES = 16_000_000  # of payload, or a little more: some 200,000 devices
+REPLAY_CHUNK = 200  # events in memory of a verify, some 100 KB each when they are the fleet's
 
 Progress = Callable[[int, int], None]
 
@@ -43,15 +46,6 @@ class State(NamedTuple):
     position: int
     head: int
     tables: tuple[str, ...]
-
-
-class Difference(NamedTuple):
-    """A row that a replay of the ledger does not give, or gives and is not there."""
-
-    projection: str
-    table: str
-    problem: str
-    row: dict[str, Any]
 
 
 class RebuildOvertaken(Conflict):
@@ -142,42 +136,47 @@ def rebuild(engine_: Engine, name: str, progress: Progress | None = None) -> int
                 return position
 
 
-def verify(engine_: Engine, name: str, *, most: int = 100) -> list[Difference]:
-    """Compare a live projection with a replay of the whole ledger; at most `most` differing rows."""
+def verify(engine_: Engine, name: str, *, most: int = 100, progress: Progress | None = None) -> list[Difference]:
+    """Compare a live projection with a replay of the whole ledger; at most `most` differences.
+
+    The ledger is replayed in chunks, each read in a transaction of its own, so that no writer waits for it. Only what
+    is compared at the end is held for as long as that takes.
+    """
     fold = next(f for f in folds() if f.name == name)
-    with engine.reading(engine_) as live:
-        require_known(events.topics(live))
-        position = _positions(live)[name]
-        with replayed(live, fold, position) as memory:
-            found: list[Difference] = []
-            for table in fold.tables(0).tables:
-                found += _differences(live, memory, fold.name, table, most - len(found))
-                if len(found) >= most:
-                    break
-    return found
+    position = 0
+    with _in_memory(fold) as memory:
+        while True:
+            with engine.reading(engine_) as live:
+                until = _positions(live)[name]
+                after, position = position, min(until, position + REPLAY_CHUNK)
+                rows = list(events.read(live, topics=fold.topics, after=after, until=position))
+                if position == until:
+                    require_known(events.topics(live))
+                    fold.fold(memory, rows)
+                    tables = fold.tables(0).tables.values()
+                    found = (d for table in tables for d in differences(live, memory, fold.name, table))
+                    return list(islice(found, most))
+            fold.fold(memory, rows)
+            if progress:
+                progress(position, until)
 
 
 @contextmanager
 def replayed(connection: Connection, fold: Fold, until: int) -> Iterator[Connection]:
     """The tables of one projection in memory, folded from the ledger up to a position."""
+    with _in_memory(fold) as memory:
+        fold.fold(memory, events.read(connection, topics=fold.topics, until=until))
+        yield memory
+
+
+@contextmanager
+def _in_memory(fold: Fold) -> Iterator[Connection]:
     memory_engine = create_engine("sqlite://", poolclass=StaticPool)
     with memory_engine.connect() as memory, uncollected():
         for metadata in (shared_tables(), fold.tables(0)):
             metadata.create_all(memory)
-        fold.fold(memory, events.read(connection, topics=fold.topics, until=until))
         yield memory
     memory_engine.dispose()
-
-
-def _differences(live: Connection, memory: Connection, name: str, table: str, most: int) -> list[Difference]:
-    def rows(connection: Connection) -> dict[tuple[Any, ...], dict[str, Any]]:
-        found = connection.execute(text(f"SELECT * FROM {table}")).mappings()
-        return {tuple(row.values()): dict(row) for row in found}
-
-    there, replay = rows(live), rows(memory)
-    extra = [Difference(name, table, "no event gives this row", there[key]) for key in there.keys() - replay.keys()]
-    missing = [Difference(name, table, "this row is missing", replay[key]) for key in replay.keys() - there.keys()]
-    return (extra + missing)[:most]
 
 
 def _fold_until(fold: Fold, connection: Connection, after: int, until: int) -> None:

@@ -39,6 +39,14 @@ def url(path: Path, actor: str = "alice") -> str:
     return running.url(database, actor)
 
 
+def owner_url(path: Path) -> str:
+    """The URL of the store at a path for somebody who may do everything to it, as an attacker could."""
+    if not ON_POSTGRESQL:
+        return f"sqlite:///{path}"
+    running, database = _named(path)
+    return running.url(database, "postgres")
+
+
 def copy(source: Path, to: Path) -> None:
     """A copy of a store, as it is now. Nobody may be at the source."""
     if not ON_POSTGRESQL:

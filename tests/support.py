@@ -30,6 +30,7 @@ from ledger.store import events, migrate
 from ledger.tuf.keypair import KeyPair, generate
 from ledger.tuf.online import OnlineKeys
 from projections import runner
+from projections.compare import Difference
 from projections.facts import Facts
 from projections.queries.devices import DeviceRow, page, show
 from projections.tables import all_tables
@@ -309,7 +310,7 @@ class Factory:
                 for table in tables
             }
 
-    def differences(self) -> list[runner.Difference]:
+    def differences(self) -> list[Difference]:
         """What `projections verify` finds."""
         return [found for fold in runner.folds() for found in runner.verify(self.engine, fold.name)]
 

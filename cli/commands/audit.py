@@ -6,11 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.commands import audit_exchange, audit_proof, audit_verify
 from cli.context import reading
 from cli.options import Limit, Page, group
 from cli.output import Format, FormatOption, Output, Table, chosen, say, show, when
 
 app = group("The history of the ledger.")
+audit_verify.register(app)
+audit_proof.register(app)
+audit_exchange.register(app)
 
 
 @app.callback()

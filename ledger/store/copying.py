@@ -10,7 +10,7 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from sqlalchemy import Connection
 
@@ -37,6 +37,20 @@ def fill(source: Connection, target: Connection, until: int, progress: Progress)
         raise CopyDiffers(problem="the leaves of the source do not give its head")
     notes = bulk.query(source, "SELECT size, note FROM checkpoint WHERE size <= ? ORDER BY size", (until,))
     bulk.insert(target, "checkpoint", ("size", "note"), notes.fetchall())
+    return end.frontier, end.recorded_at
+
+
+def refill(target: Connection, rows: Iterable[events.Row]) -> tuple[Frontier, int]:
+    """Put events from elsewhere into a new table; who gives them compares the frontier that comes out."""
+    end, plain = _End(), bulk.is_postgresql(target)
+
+    def made() -> Iterator[tuple[bulk.SqlValue, ...]]:
+        for row in rows:
+            leaf = merkle.leaf_hash(merkle.entry(*row))
+            end.frontier, end.recorded_at = end.frontier.append(leaf), row.recorded_at
+            yield _stored(row, leaf, plain=plain)
+
+    bulk.insert(target, "event", events.COLUMNS, made())
     return end.frontier, end.recorded_at
 
 
@@ -74,9 +88,13 @@ def _checked(
             end.frontier, leaves = end.frontier.extend(leaves), []
             progress(row.position, until)
         end.recorded_at = row.recorded_at
-        encoding, payload = (events.PLAIN, row.payload) if plain else events.packed(row.payload)
-        yield (*row[:6], encoding, leaf, payload)
+        yield _stored(row, leaf, plain=plain)
     end.frontier = end.frontier.extend(leaves)
+
+
+def _stored(row: events.Row, leaf: bytes, *, plain: bool) -> tuple[bulk.SqlValue, ...]:
+    encoding, payload = (events.PLAIN, row.payload) if plain else events.packed(row.payload)
+    return (*row[:6], encoding, leaf, payload)
 
 
 def _leaves_of(connection: Connection, condition: str, position: int) -> Iterator[bytes]:

@@ -45,6 +45,26 @@ class Row(NamedTuple):
     payload: bytes
 
 
+class Stored(NamedTuple):
+    """One event as its row holds it, for who takes nothing for granted: what is read may be of any type."""
+
+    position: Any
+    stream: Any
+    version: Any
+    topic: Any
+    recorded_at: Any
+    actor: Any
+    encoding: Any
+    leaf: Any
+    payload: Any
+
+    def plain(self) -> bytes:
+        """The payload as it was appended. Raises: PayloadDamaged."""
+        if self.encoding == PLAIN and isinstance(self.payload, bytes):
+            return self.payload
+        return _uncompressed(self.position, self.encoding, self.payload)
+
+
 class Head(NamedTuple):
     """How far the ledger goes; `recorded_at` is the newest event's, in seconds since 1970, 0 before the first."""
 
@@ -109,6 +129,20 @@ def read(
     return _rows((query if few else open_stream)(connection, sql, tuple(values)))
 
 
+def stored(connection: Connection, after: int, limit: int) -> list[Stored]:
+    """The next rows after a position, as they are."""
+    sql = f"SELECT {', '.join(COLUMNS)} FROM event WHERE position > ? ORDER BY position LIMIT ?"
+    cursor = query(connection, sql, (after, limit))
+    return [Stored._make(row) for row in cursor.fetchall()]
+
+
+def leaves(connection: Connection, until: int) -> Iterator[bytes]:
+    """The leaves of the Merkle tree, from the first position up to one."""
+    cursor = open_stream(connection, "SELECT leaf FROM event WHERE position <= ? ORDER BY position", (until,))
+    while chunk := cursor.fetchmany(FETCH_ROWS):
+        yield from (leaf for (leaf,) in chunk)
+
+
 def packed(payload: bytes) -> tuple[str, bytes]:
     """A payload as SQLite stores it, and how that is called."""
     return (COMPRESSED, zlib.compress(payload, COMPRESS_LEVEL)) if len(payload) > COMPRESS_ABOVE else (PLAIN, payload)
@@ -168,6 +202,21 @@ def add_checkpoint(connection: Connection, size: int, note: str) -> None:
         insert(connection, "checkpoint", ("size", "note"), [(size, note)])
 
 
+def checkpoints(connection: Connection, after: int = -1, until: int | None = None) -> Iterator[Checkpoint]:
+    """The checkpoints of sizes above `after`, up to `until`, in the order of their sizes."""
+    where, values = ("", ()) if until is None else (" AND size <= ?", (until,))
+    cursor = query(
+        connection, f"SELECT size, note FROM checkpoint WHERE size > ?{where} ORDER BY size", (after, *values)
+    )
+    while chunk := cursor.fetchmany(FETCH_ROWS):
+        yield from (Checkpoint(*row) for row in chunk)
+
+
+def checkpoint_of(connection: Connection, size: int) -> Checkpoint | None:
+    """The checkpoint of a size."""
+    return next(checkpoints(connection, size - 1, size), None)
+
+
 def newest_checkpoint(connection: Connection) -> Checkpoint | None:
     """The checkpoint of the greatest size."""
     row = query(connection, "SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1").fetchone()
@@ -188,7 +237,11 @@ def _rows(cursor: DBAPICursor) -> Iterator[Row]:
 def _uncompressed(position: int, encoding: Any, payload: Any) -> bytes:
     if encoding != COMPRESSED:
         raise PayloadDamaged(position=position, problem=f"unknown encoding {encoding!r}")
+    reader = zlib.decompressobj()
     try:
-        return zlib.decompress(payload)
+        plain = reader.decompress(payload)
     except (zlib.error, TypeError) as error:
         raise PayloadDamaged(position=position, problem=str(error)) from error
+    if not reader.eof or reader.unused_data:
+        raise PayloadDamaged(position=position, problem="what was compressed ends too early, or something follows it")
+    return plain

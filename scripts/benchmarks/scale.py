@@ -13,6 +13,7 @@ from statistics import median
 from typing import NamedTuple
 
 import atscale
+import auditing
 import contention
 import importing
 import rebuilding
@@ -25,7 +26,7 @@ WAVES = 100 * TAGS  # before the ones that are measured, at the largest size; fe
 LARGE = 300_000  # from here on a round takes long, and fewer do
 GROWTH_BAR = 1.1  # linear, and what a deeper tree and a colder cache add
 APPENDS = 400
-PARTS = ("import", "atscale", "rebuild", "contention")
+PARTS = ("import", "atscale", "rebuild", "audit", "contention")
 
 
 class Growth(NamedTuple):
@@ -58,7 +59,7 @@ def _measure(place: Place, shape: Shape, rounds: int, parts: Sequence[str]) -> l
     entries: list[Entry] = []
     if "import" in parts:
         entries += importing.measure(place, shape, rounds)
-    if {"atscale", "rebuild"} & set(parts):
+    if {"atscale", "rebuild", "audit"} & set(parts):
         size = {"devices": shape.devices, "waves": shape.waves}
         with atscale.lived(place, shape, rounds) as (url, ledger):
             if "atscale" in parts:
@@ -66,6 +67,9 @@ def _measure(place: Place, shape: Shape, rounds: int, parts: Sequence[str]) -> l
             if "rebuild" in parts:
                 say("rebuild ...")
                 entries += rebuilding.measure(place, url, ledger, 1 if shape.devices >= LARGE else rounds, size)
+            if "audit" in parts:
+                say("audit ...")
+                entries += auditing.measure(url, ledger, 1 if shape.devices >= LARGE else rounds, size)
     return entries
 
 
