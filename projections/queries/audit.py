@@ -10,12 +10,10 @@ from sqlalchemy import Connection, text
 
 from ledger.store import events
 from ledger.store.events import Row
-
-_SELECT = "SELECT e.position FROM event e"
-
+from projections import history
 
 class Filter(NamedTuple):
-    """What to show; times in seconds since 1970, `until` included."""
+    """What to show; times in seconds since 1970, `until` included. `at` is the last position there is to see."""
 
     wave: str | None = None
     tag: str | None = None
@@ -23,6 +21,8 @@ class Filter(NamedTuple):
     actor: str | None = None
     since: int | None = None
     until: int | None = None
+    after: int = 0
+    at: int | None = None
 
 
 class Page(NamedTuple):
@@ -32,14 +32,73 @@ class Page(NamedTuple):
     next: int | None
 
 
+# Each a set of positions that indexes give. While a wave is open, its tag's stream holds its events, and what was
+# signed anew meanwhile.
+_OF_WAVE = (
+    "SELECT position FROM event WHERE stream = :wave_stream "
+    "UNION SELECT e.position FROM release_rollout r "
+    "JOIN event e ON e.stream = 'rollout:' || r.wave || ':' || r.rollout WHERE r.wave = :wave "
+    "UNION SELECT t.position FROM fleet_name n JOIN fleet_wave f ON f.wave = n.id JOIN release_wave w ON w.wave = n.name "
+    "JOIN event t ON t.stream = 'tag:' || w.tag AND t.position >= f.opened "
+    "AND (f.closed IS NULL OR t.position <= f.closed) WHERE n.kind = 'wave' AND n.name = :wave"
+)
+_OF_TAG = (
+    "SELECT position FROM event WHERE stream IN (:tag_stream, :production_stream, :ci_stream) "
+    "UNION SELECT e.position FROM release_wave w JOIN event e ON e.stream = 'wave:' || w.wave WHERE w.tag = :tag "
+    "UNION SELECT e.position FROM release_wave w JOIN release_rollout r ON r.wave = w.wave "
+    "JOIN event e ON e.stream = 'rollout:' || r.wave || ':' || r.rollout WHERE w.tag = :tag"
+)
+_OF_DEVICE = (
+    "SELECT h.position FROM fleet_history h WHERE h.dev IN (SELECT dev FROM fleet_device WHERE uuid = :device "
+    "UNION SELECT dev FROM fleet_device WHERE name = :device "
+    "AND NOT EXISTS (SELECT 1 FROM fleet_device WHERE uuid = :device))"
+)
+
+
 def page(connection: Connection, wanted: Filter, *, limit: int, number: int) -> Page:
-    """Events that match, oldest first; pages are numbered from 1."""
-    conditions, params = _conditions(wanted)
-    statement = f"{_SELECT} WHERE {' AND '.join(conditions)} ORDER BY e.position LIMIT :limit OFFSET :offset"
-    found = connection.execute(text(statement), {**params, "limit": limit + 1, "offset": limit * (number - 1)})
-    positions = list(found.scalars())
+    """Events that match, oldest first; pages are numbered from 1. The connection is the ledger's, for the past too."""
+    first, last = _range(connection, wanted)
+    conditions, params = _conditions(connection, wanted)
+    skipped = limit * (number - 1)
+    if not conditions:  # positions have no gaps, so it is known where the page begins
+        first, skipped = first + skipped, 0
+    where = " AND ".join(["e.position > :first", "e.position <= :last", *conditions])
+    statement = f"SELECT e.position FROM event e WHERE {where} ORDER BY e.position LIMIT :limit OFFSET :skipped"
+    params |= {"first": first, "last": last, "limit": limit + 1, "skipped": skipped}
+    positions = list(connection.execute(text(statement), params).scalars())
     rows = [row for position in positions[:limit] if (row := events.get(connection, position))]
     return Page(rows, number + 1 if len(positions) > limit else None)
+
+
+def _range(connection: Connection, wanted: Filter) -> tuple[int, int]:
+    """The positions between which the events are, the first one left out: times never go down along them."""
+    last = events.head(connection).size if wanted.at is None else wanted.at
+    if wanted.until is not None:
+        last = min(last, events.position_at(connection, wanted.until))
+    since = 0 if wanted.since is None else events.position_at(connection, wanted.since - 1)
+    return max(wanted.after, since), last
+
+
+def _conditions(connection: Connection, wanted: Filter) -> tuple[list[str], dict[str, Any]]:
+    conditions, params = [], dict[str, Any]()
+    if wanted.wave is not None:
+        conditions.append(f"e.position IN ({_OF_WAVE})")
+        params |= {"wave": wanted.wave, "wave_stream": f"wave:{wanted.wave}"}
+    if wanted.tag is not None:
+        conditions.append(f"e.position IN ({_OF_TAG})")
+        params["tag"] = wanted.tag
+        for name, stream in (("tag", "tag"), ("production", "publication:production"), ("ci", "publication:ci")):
+            params[f"{name}_stream"] = f"{stream}:{wanted.tag}"
+    if wanted.device is not None and wanted.at is None:
+        conditions.append(f"e.position IN ({_OF_DEVICE})")
+        params["device"] = wanted.device
+    elif wanted.device is not None:  # whose name it was then is not in the live tables
+        positions = history.positions(connection, wanted.device, wanted.at)
+        conditions.append(f"e.position IN ({', '.join(map(str, positions)) or '0'})")
+    if wanted.actor is not None:
+        conditions.append("e.actor = :actor")
+        params["actor"] = wanted.actor
+    return conditions, params
 
 
 def summary(row: Row) -> str:
@@ -47,40 +106,6 @@ def summary(row: Row) -> str:
     data = orjson.loads(row.payload)
     tell = _SUMMARIES.get(row.topic)
     return tell(data) if tell else row.topic
-
-
-# ':' is in no name and ';' follows it in ASCII: all rollouts of exactly this wave. While a wave is open, its tag's
-# stream holds its events, and what was signed anew meanwhile.
-_OF_WAVE = (
-    "(e.stream = 'wave:' || :wave OR (e.stream > 'rollout:' || :wave || ':' AND e.stream < 'rollout:' || :wave || ';') "
-    "OR e.position IN (SELECT t.position FROM release_wave w "
-    "JOIN fleet_name n ON n.kind = 'wave' AND n.name = w.wave JOIN fleet_wave f ON f.wave = n.id "
-    "JOIN event t ON t.stream = 'tag:' || w.tag "
-    "AND t.position >= f.opened AND (f.closed IS NULL OR t.position <= f.closed) WHERE w.wave = :wave))"
-)
-_OF_TAG = (
-    "(e.stream IN ('tag:' || :tag, 'publication:production:' || :tag, 'publication:ci:' || :tag) "
-    "OR e.stream IN (SELECT 'wave:' || wave FROM release_wave WHERE tag = :tag) "
-    "OR e.stream IN (SELECT 'rollout:' || r.wave || ':' || r.rollout FROM release_rollout r "
-    "JOIN release_wave w ON w.wave = r.wave WHERE w.tag = :tag))"
-)
-_OF_DEVICE = (
-    "e.position IN (SELECT h.position FROM fleet_history h JOIN fleet_device d ON d.dev = h.dev "
-    "WHERE d.uuid = :device OR d.name = :device)"
-)
-_CONDITIONS = {
-    "wave": _OF_WAVE,
-    "tag": _OF_TAG,
-    "device": _OF_DEVICE,
-    "actor": "e.actor = :actor",
-    "since": "e.recorded_at >= :since",
-    "until": "e.recorded_at <= :until",
-}
-
-
-def _conditions(wanted: Filter) -> tuple[list[str], dict[str, Any]]:
-    params = {field: value for field, value in wanted._asdict().items() if value is not None}
-    return ["1 = 1", *(_CONDITIONS[field] for field in params)], params
 
 
 def _devices(count: int) -> str:
