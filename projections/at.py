@@ -122,8 +122,7 @@ def ask(ledger: Connection, past: Connection, position: int, question: Question)
     for fold in runner.folds():
         if fold.name in question.folds:
             fold.fold(past, rows(fold.topics))
-    # Every repository's newest publication counts as written: what a destination has is no history.
-    past.execute(text("INSERT INTO written (repository, version) SELECT repository, version FROM release_publication"))
+    mark_written(past)
     kept = ((*row[:6], PLAIN, row.payload) for row in rows(KEPT))
     bulk.insert(past, "event", _EVENT, kept)
     if question.root:
@@ -131,6 +130,12 @@ def ask(ledger: Connection, past: Connection, position: int, question: Question)
         newest = events.get(ledger, position)
         recorded_at = newest.recorded_at if newest else 0
         bulk.insert(past, "head", ("id", "size", "frontier", "recorded_at"), [(1, position, frontier, recorded_at)])
+
+
+def mark_written(past: Connection) -> None:
+    """Every repository's newest publication counts as written."""
+    past.execute(text("DELETE FROM written"))
+    past.execute(text("INSERT INTO written (repository, version) SELECT repository, version FROM release_publication"))
 
 
 @contextmanager

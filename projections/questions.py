@@ -30,15 +30,16 @@ PUBLICATION_TOPICS = ("metadata.published/1", "bundle.exported/1", "versions.rai
 _INITIALIZED = "wave.initialized/1"
 
 
+_BOTH, _RELEASES = frozenset({"releases", "fleet"}), frozenset({"releases"})
+
+
 class Question(NamedTuple):
     """What to fold: which events, into which projections, and whether the ledger's root is asked for, too."""
 
     select: Select
-    folds: frozenset[str] = frozenset({"releases", "fleet"})
+    folds: frozenset[str] = _BOTH
     root: bool = False
 
-
-_RELEASES = frozenset({"releases"})
 
 EVERYTHING = Question(lambda ledger, until: lambda topics: events.read(ledger, topics=topics, until=until), root=True)
 """All that happened."""
@@ -67,16 +68,21 @@ def waves() -> Question:
 
 def of_wave(name: str) -> Question:
     """All about one wave but its devices."""
-    return Question(lambda ledger, until: _chosen(events.read(ledger, stream=f"wave:{name}", until=until)), _RELEASES)
+    return of_stream(f"wave:{name}")
 
 
-def of_tag(name: str, *, publications: bool = False) -> Question:
-    """A tag's waves and production targets; with `publications` also what was signed online."""
+def of_tag(name: str, *, publications: bool = False, fleet: bool = False) -> Question:
+    """A tag's waves and production targets; also what was signed online, and what the fleet's tables say of waves."""
 
     def select(ledger: Connection, until: int) -> Rows:
         return _chosen(_in_order(_of_tag(ledger, name, until, publications=publications)))
 
-    return Question(select, _RELEASES)
+    return Question(select, _BOTH if fleet else _RELEASES)
+
+
+def of_stream(name: str) -> Question:
+    """What one stream tells of releases."""
+    return Question(lambda ledger, until: _chosen(events.read(ledger, stream=name, until=until)), _RELEASES)
 
 
 def catalog(tag: str | None = None) -> Question:
@@ -106,6 +112,13 @@ def of_devices(uuids: Sequence[str]) -> Question:
         return _chosen(_in_order(rows))
 
     return Question(select)
+
+
+def tag_of(ledger: Connection, wave: str) -> str:
+    """The tag that a wave is for."""
+    first = next(events.read(ledger, stream=f"wave:{wave}", limit=1))
+    tag: str = orjson.loads(first.payload)["tag"]
+    return tag
 
 
 def _of_topics(ledger: Connection, until: int, is_wanted: Callable[[str], bool]) -> Rows:

@@ -8,7 +8,7 @@ import typer
 
 from cli.context import moment_of, reading_ledger
 from cli.options import At, Limit, Page
-from cli.output import FormatOption, Output, Table, say, show, when
+from cli.output import Format, FormatOption, Output, Table, chosen, say, show, when
 
 
 def log(
@@ -48,7 +48,8 @@ def log(
             moment.position if moment else None,
         )
         found = query.page(connection, wanted, limit=limit, number=page)
-        size, root = _tree(connection, moment.position if moment else events.head(connection).size)
+        size = moment.position if moment else events.head(connection).size
+        root = events.frontier_at(connection, size).root()
     document = {
         "events": [_line(row, query.summary(row)) for row in found.rows],
         "head": {"position": size, "root": root.hex()},
@@ -60,11 +61,57 @@ def log(
         say(f"there is more: --page {found.next}, or --after {found.rows[-1].position}")
 
 
-def _tree(connection: Any, size: int) -> tuple[int, bytes]:
-    """The ledger's size and root when it had so many events."""
-    from ledger.store import events
+def show_event(
+    ctx: typer.Context,
+    position: Annotated[int, typer.Argument(min=1)],
+    at: At = None,
+    format: FormatOption = None,
+) -> None:
+    """Show one event, whole: its proof, and what it changed.
 
-    return size, events.frontier_at(connection, size).root()
+    The proof leads from the event's leaf to the root of the ledger, as it is or as it was (--at).
+
+    Example: waveledger audit show 1
+    """
+    import orjson
+
+    from cli import changes
+    from cli.errors import UnknownPosition
+    from ledger import merkle
+    from ledger.store import events
+    from projections.changes import of_event
+    from projections.queries import audit as query
+
+    with reading_ledger(ctx) as connection:
+        size = moment_of(ctx, connection, at).position if at else events.head(connection).size
+        row = events.get(connection, position) if position <= size else None
+        if row is None:
+            raise UnknownPosition(position=position, size=size)
+        root = events.frontier_at(connection, size).root()
+        path = merkle.inclusion_proof(list(events.leaves(connection, until=size)), position - 1)
+        changed = of_event(connection, row)
+    leaf = merkle.leaf_hash(merkle.entry(*row))
+    proof = {"index": position - 1, "size": size, "root": root.hex(), "path": [node.hex() for node in path]}
+    verified = merkle.verify_inclusion(leaf, position - 1, size, path, root)
+    line = _line(row, query.summary(row)) | {"leaf": leaf.hex()}
+    document = line | {
+        "proof": {**proof, "ok": verified},
+        "changes": changes.document(changed),
+        "payload": orjson.loads(row.payload),
+    }
+    facts = [*line.items(), ("proof", _told(size, root.hex(), len(path), verified=verified))]
+    tables = [Table.of_facts(facts)]
+    if changed:
+        tables.append(Table(["what", "how"], changes.rows(changed), "What it changed"))
+    show(Output(document, tables), format)
+    if chosen(format) is Format.TABLE:
+        typer.echo("\n" + orjson.dumps(document["payload"], option=orjson.OPT_INDENT_2).decode())
+
+
+def _told(size: int, root: str, hashes: int, *, verified: bool) -> str:
+    if not verified:
+        return f"FAILS: the event is not the one that is in the tree of {size} events with root {root}"
+    return f"in the tree of {size} events with root {root}, by {hashes} hashes"
 
 
 def _line(row: Any, summary: str) -> dict[str, Any]:
@@ -82,3 +129,4 @@ def _line(row: Any, summary: str) -> dict[str, Any]:
 def register(app: typer.Typer) -> None:
     """Add the reading commands to the group of the audit."""
     app.command("log")(log)
+    app.command("show")(show_event)

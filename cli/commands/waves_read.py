@@ -96,7 +96,7 @@ def status(
             wave = names[0]
         since = None if at else settings_of(ctx).now - offline_threshold * 3600
         counted = query.count(connection, _find(connection, wave), online_since=since)
-    show(output_of(counted), format)
+    show(output_of(counted, at), format)
 
 
 def _details_document(found: query.WaveDetails) -> dict[str, Any]:

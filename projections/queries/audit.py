@@ -108,8 +108,26 @@ def summary(row: Row) -> str:
     return tell(data) if tell else row.topic
 
 
+def _count(count: int, what: str) -> str:
+    return f"{count} {what}" + ("" if count == 1 else "s")
+
+
 def _devices(count: int) -> str:
-    return f"{count} device" + ("" if count == 1 else "s")
+    return _count(count, "device")
+
+
+def _reported(data: dict[str, Any]) -> str:
+    devices = data["uuids"]
+    if len(devices) == 1:
+        return f"took in that device {devices[0]} runs {data['targets'][0] or 'nothing that is known'}"
+    return f"took in that {_devices(len(devices))} run another target: {_some(devices)}"
+
+
+def _changed(data: dict[str, Any]) -> str:
+    if len(data["uuids"]) > 1:
+        return f"changed {_devices(len(data['uuids']))}: {_some(data['names'])}"
+    group, kind = data["groups"][0], "production" if data["production"][0] else "test"
+    return f"changed {kind} device {data['names'][0]}: tag {data['tags'][0]}, " + (f"group {group}" if group else "no group")
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:
@@ -138,8 +156,8 @@ def _keys(data: dict[str, Any]) -> str:
 def _closed(data: dict[str, Any]) -> str:
     if data["recovered"]:
         views = _some([recovery["view"] for recovery in data["recovered"]])
-        return f"tag {data['tag']} is free again: {data['wave']} is canceled, its devices go on with {views}"
-    return f"tag {data['tag']} is free again: {data['wave']} is {data['outcome']}"
+        return f"freed tag {data['tag']}: {data['wave']} is canceled, its devices go on with {views}"
+    return f"freed tag {data['tag']}: {data['wave']} is {data['outcome']}"
 
 
 _SUMMARIES: dict[str, Callable[[dict[str, Any]], str]] = {
@@ -148,8 +166,8 @@ _SUMMARIES: dict[str, Callable[[dict[str, Any]], str]] = {
     "member.removed/1": lambda d: f"removed member {d['member']}",
     "root.published/1": lambda d: f"published version {d['version']} of the {d['repository']} root",
     "online-key.set/1": lambda d: f"set the online {d['role']} key of {d['repository']}",
-    "ci-targets.imported/1": lambda d: f"imported {len(d['targets'])} CI targets: {_some(list(d['targets']))}",
-    "ci-targets.pruned/1": lambda d: f"pruned {len(d['names'])} CI targets: {_some(d['names'])}",
+    "ci-targets.imported/1": lambda d: f"imported {_count(len(d['targets']), 'CI target')}: {_some(list(d['targets']))}",
+    "ci-targets.pruned/1": lambda d: f"pruned {_count(len(d['names']), 'CI target')}: {_some(d['names'])}",
     "root.proposed/1": lambda d: f"proposed a root (update {d['update']})",
     "root.signed/1": lambda d: f"signed the proposed root (update {d['update']}) with key {d['keyid'][:12]}",
     "proposed-targets.signed/1": lambda d: (
@@ -157,8 +175,8 @@ _SUMMARIES: dict[str, Callable[[dict[str, Any]], str]] = {
     ),
     "root.update-closed/1": lambda d: f"{d['outcome']} update {d['update']} of the root",
     "tag.wave-opened/1": lambda d: f"opened wave {d['wave']} on tag {d['tag']}",
-    "targets.promoted/1": lambda d: f"number {d['number']} became production on tag {d['tag']}, with wave {d['wave']}",
-    "targets.pruned/1": lambda d: f"pruned {', '.join(map(str, d['numbers']))} from tag {d['tag']}",
+    "targets.promoted/1": lambda d: f"made number {d['number']} production on tag {d['tag']}, with wave {d['wave']}",
+    "targets.pruned/1": lambda d: f"pruned {', '.join(map(str, d['numbers']))} from production on tag {d['tag']}",
     "tag.wave-closed/1": _closed,
     "wave.initialized/1": lambda d: f"initialized wave {d['wave']}: number {d['number']} for tag {d['tag']}",
     "wave.signed/1": lambda d: f"signed wave {d['wave']} with key {d['keyid'][:12]}",
@@ -169,9 +187,9 @@ _SUMMARIES: dict[str, Callable[[dict[str, Any]], str]] = {
     "wave.canceled/1": lambda d: f"canceled wave {d['wave']}" + (f": {d['reason']}" if d["reason"] else ""),
     "devices.staged/1": lambda d: f"staged {_devices(len(d['devices']))} for wave {d['wave']}: {_some(d['devices'])}",
     "devices.registered/1": lambda d: f"registered {_devices(len(d['uuids']))}: {_some(d['names'])}",
-    "devices.changed/1": lambda d: f"changed {_devices(len(d['uuids']))}: {_some(d['names'])}",
+    "devices.changed/1": _changed,
     "devices.removed/1": lambda d: f"removed {_devices(len(d['uuids']))}: {_some(d['uuids'])}",
-    "devices.reported/1": lambda d: f"{_devices(len(d['uuids']))} reported another target: {_some(d['uuids'])}",
+    "devices.reported/1": _reported,
     "metadata.published/1": lambda d: f"published {_some([view['view'] for view in d['views']], 5)}",
     "document.cosigned/1": lambda d: f"signed {d['repository']} {d['version']} with replaced keys, too",
     "bundle.exported/1": lambda d: (

@@ -57,7 +57,7 @@ class Travel:
             self.factory.renew_root()
             self.factory.publish(self.destination)
         elif what < 0.26:
-            members.add(self.factory.ledger, self.factory.facts, f"m{self.chance.randrange(9)}", "admin")
+            members.add(self.factory.ledger, self.factory.facts, f"m{self.position()}", "admin")
         elif what < 0.28:
             self._rename()
         elif what < 0.3 and (live := self._live_tags()):
