@@ -4,7 +4,7 @@ Rules of this module:
 
 * The event is folded in memory, on top of the past that it depends on. So the answer is the folds' own.
 * Rows of the fleet are told with names, not with the dense integers that stand for them, which differ in memory.
-* A rollout to a whole group is one row: the devices that it reaches have none of their own.
+* A rollout to a whole group is one row: only devices that run its targets already get rows of their own.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Boolean, Connection, text
 
+from ledger.store import events
 from ledger.store.events import Row
-from projections import at, questions, runner
+from projections import at, history, questions, runner
 from projections.questions import Question
 
 _NAMED = {"tag": "tag", "grp": "group", "hw": "hardware", "target": "target", "wave": "wave", "active": "wave"}
 _INTERNAL = {"fleet_name", "fleet_history"}  # the integers themselves, and where each device's events are
+_NOTES = {("fleet_tag", "moved")}  # of any of the tag's devices
 _State = dict[str, dict[tuple[Any, ...], dict[str, Any]]]
 
 
@@ -76,6 +78,11 @@ def _about(ledger: Connection, row: Row) -> Question:
             return questions.of_devices(data["uuids"] if kind == "fleet" else data["devices"])
         case "tag":
             return questions.of_tag(name, fleet=True)
+        case "wave" if data.get("full_group"):
+            first = next(events.read(ledger, stream=row.stream, limit=1))
+            own = orjson.loads(first.payload)
+            running = history.reporters(ledger, own["targets"], row.position)
+            return questions.of_devices(running, tags=[own["tag"]])
         case "wave":
             return questions.of_tag(questions.tag_of(ledger, name), fleet=True)
         case "catalog":
@@ -96,7 +103,11 @@ def _state(past: Connection) -> _State:
     for table, layout in _layouts().items():
         found = past.execute(text(f"SELECT * FROM {table}")).mappings() if table not in _INTERNAL else ()
         rows = [
-            {name: bool(value) if name in layout.truths and value is not None else value for name, value in row.items()}
+            {
+                name: bool(value) if name in layout.truths and value is not None else value
+                for name, value in row.items()
+                if (table, name) not in _NOTES
+            }
             for row in found
         ]
         if table.startswith("fleet_"):

@@ -104,7 +104,7 @@ def _checkpoints(source: Connection, engine: Engine, until: int) -> tuple[int, l
     notes = {size: note.parse_note(signed) for size, signed in kept.all()}
     problems, frontier, leaves = [], events.Frontier(), None
     with store.reading(engine) as connection:
-        leaves = events.leaves(connection, until=until)
+        leaves = events.leaves(connection, until)
         for size, checkpoint in notes.items():
             frontier = frontier.extend(islice(leaves, size - frontier.size))
             if frontier.root() != checkpoint.root:
