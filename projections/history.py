@@ -36,7 +36,7 @@ def rows(ledger: Connection, uuids: Sequence[str], until: int) -> list[Row]:
 
 
 def find(ledger: Connection, name: str, until: int) -> list[str]:
-    """The uuids of the device that `name` is the uuid of, if it was in the fleet; else of all that were ever called so."""
+    """The device that `name` is the uuid of, if it was in the fleet; else all that were ever called so, as uuids."""
     own = [row for row in rows(ledger, [name], until) if row.topic in {*_DESCRIBED, _REMOVED}]
     if own and own[-1].topic != _REMOVED:
         return [name]

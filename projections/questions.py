@@ -114,13 +114,6 @@ def of_devices(uuids: Sequence[str], tags: Sequence[str] = ()) -> Question:
     return Question(select)
 
 
-def tag_of(ledger: Connection, wave: str) -> str:
-    """The tag that a wave is for."""
-    first = next(events.read(ledger, stream=f"wave:{wave}", limit=1))
-    tag: str = orjson.loads(first.payload)["tag"]
-    return tag
-
-
 def _of_topics(ledger: Connection, until: int, is_wanted: Callable[[str], bool]) -> Rows:
     def rows(asked: Sequence[str]) -> Iterable[Row]:
         chosen = [topic for topic in asked if is_wanted(topic)]

@@ -7,7 +7,7 @@ next one, with reports of devices between them. Signatures are made up: nothing 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from factory import EXPIRES, NOW, a_target, hurrying
 from measure import made_up
+from sqlalchemy import Engine
 
 from ledger.application import factory
 from ledger.codec import encode
@@ -88,7 +89,7 @@ def history(path: Path, shape: Shape, until: int | None = None) -> Iterator[Ledg
     engine.dispose()
 
 
-def append(engine, told: Iterator[Told], until: int | None = None) -> None:
+def append(engine: Engine, told: Iterator[Told], until: int | None = None) -> None:
     """Append events, each a minute after the one before, by one person after the other."""
     versions: dict[str, int] = {}
     waiting: list[StoredEnvelope] = []
@@ -99,9 +100,7 @@ def append(engine, told: Iterator[Told], until: int | None = None) -> None:
             break
         versions[stream] = versions.get(stream, 0) + 1
         actor = PEOPLE[number % len(PEOPLE)]
-        waiting.append(
-            StoredEnvelope(stream, versions[stream], event.topic, encode(event), NOW + number * STEP, actor)
-        )
+        waiting.append(StoredEnvelope(stream, versions[stream], event.topic, encode(event), NOW + number * STEP, actor))
         if len(waiting) == CHUNK:
             _write(engine, waiting)
     _write(engine, waiting)
@@ -132,7 +131,7 @@ def wave(number: int, tag: int) -> str:
     return f"wave-{tag}-{number}"
 
 
-def _write(engine, waiting: list[StoredEnvelope]) -> None:
+def _write(engine: Engine, waiting: list[StoredEnvelope]) -> None:
     with writing(engine) as connection:
         LedgerRecorder(connection=connection).insert_events(waiting)
     waiting.clear()
@@ -195,14 +194,16 @@ def _published(shape: Shape, number: int, tag: int, version: int, own: str | Non
     called, lane = f"production/tag-{tag}", 2000 * number
     views = [(f"wave/{own}", lane)] if own else [(called, lane)]
     digest = made_up(shape.seed, called, version)
-    snapshot = json.dumps({
-        "signatures": [{"keyid": digest, "sig": digest * 2}],
-        "signed": {
-            "_type": "snapshot",
-            "meta": {"targets.json": {"hashes": {"sha256": digest}, "length": 14_000, "version": lane}},
-            "version": version,
-        },
-    })
+    snapshot = json.dumps(
+        {
+            "signatures": [{"keyid": digest, "sig": digest * 2}],
+            "signed": {
+                "_type": "snapshot",
+                "meta": {"targets.json": {"hashes": {"sha256": digest}, "length": 14_000, "version": lane}},
+                "version": version,
+            },
+        }
+    )
     expires = from_epoch(NOW) + timedelta(days=7)
     return MetadataPublished(
         called,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ledger.store.events import position_at
 from ledger.domain.values import format_time, from_epoch
+from ledger.store.events import position_at
 from tests.past.travel import Travel
 from tests.support import Factory
 
