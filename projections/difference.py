@@ -91,7 +91,7 @@ def _tags(past: Connection) -> dict[str, _Facts]:
     for tag, active in past.execute(text("SELECT tag, active_wave FROM release_tag")).all():
         production = targets.production(past, tag)
         found.setdefault(tag, {}).update(
-            active_wave=active, production=sorted(production.targets), production_wave=production.wave
+            active_wave=active, production=sorted(production.targets), production_wave=production.content
         )
     names = ("production_devices", "production_latest", "wave_devices", "wave_latest", "ci_devices", "ci_latest")
     empty: _Facts = {**dict.fromkeys(names, 0), "active_wave": None, "production": [], "production_wave": None}
