@@ -87,25 +87,23 @@ def choose(connection: Connection, reach: Reach, limit: Limit | None, online_sin
         "odd": selection_order(reach.wave),
         "number": reach.number,
     }
-    chosen: list[str] = []
-    online = 0
-    if reach.uuids is None:
-        online = connection.execute(text(_ONLINE), params).scalar_one()
-    for condition, among in ((_IS_ONLINE, online), (f"NOT ({_IS_ONLINE})", matching - online)):
-        if reach.uuids is None and among <= 0:
-            continue
-        chosen += _first(connection, reach, condition, params, quota - len(chosen), among)
+    # How many there are of each is only guessed: these are all that are online, on whatever tag.
+    online = min(matching, connection.execute(text(_ONLINE), params).scalar_one())
+    chosen = _first(connection, reach, _IS_ONLINE, params, quota, online) if online else []
+    chosen += _first(connection, reach, f"NOT ({_IS_ONLINE})", params, quota - len(chosen), matching - online)
     return Choice(tuple(chosen), matching, _skipped(connection, reach, params) if reach.uuids is not None else 0)
 
 
 def _first(
     connection: Connection, reach: Reach, condition: str, params: dict[str, Any], quota: int, among: int
 ) -> list[str]:
-    """The first candidates of those under a condition, of whom there are about `among`."""
+    """The first candidates of those under a condition, of whom there are perhaps `among`."""
     if quota <= 0:
         return []
-    members = connection.execute(text("SELECT count(*) FROM fleet_member WHERE wave = :wave"), params).scalar_one()
-    top = _MODULUS if reach.uuids is not None else min(_MODULUS, _MODULUS * (quota + members + 100) * 9 // (8 * among))
+    top = _MODULUS
+    if reach.uuids is None:
+        members = connection.execute(text("SELECT count(*) FROM fleet_member WHERE wave = :wave"), params).scalar_one()
+        top = min(_MODULUS, _MODULUS * (quota + members + 100) * 9 // (8 * max(1, among)))
     while True:
         found = connection.execute(
             text(
