@@ -92,6 +92,12 @@ READING = [
     ["targets", "show", "48"],
     ["members", "list"],
     ["projections", "list"],
+    ["status", "--at", "21"],
+    ["waves", "list", "--at", "20"],
+    ["waves", "show", "v48", "--at", "20"],
+    ["devices", "show", "gw-1", "--at", "20"],
+    ["audit", "log", "--device", "gw-1", "--at", "20"],
+    ["audit", "diff", "3", "20"],
 ]
 
 _IMPORTS = """
