@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from cli import documents
 from cli.context import reading
 from cli.options import Limit, Page, group
 from cli.output import Format, FormatOption, Output, Table, chosen, say, show, when
@@ -51,7 +52,7 @@ def log(
         found = query.page(connection, wanted, limit=limit, number=page)
         head = events.head(connection)
     document = {
-        "events": [_line(row, query.summary(row)) for row in found.rows],
+        "events": [documents.of_event(row, query.summary(row)) for row in found.rows],
         "head": {"position": head.size, "root": head.root.hex()},
         "next": found.next,
     }
@@ -84,21 +85,9 @@ def show_event(
     if row is None:
         raise UnknownPosition(position=position, size=size)
     leaf = merkle.leaf_hash(merkle.entry(*row))
-    document = _line(row, query.summary(row)) | {"leaf": leaf.hex(), "payload": orjson.loads(row.payload)}
+    document = documents.of_event(row, query.summary(row)) | {"leaf": leaf.hex(), "payload": orjson.loads(row.payload)}
     facts = [(name, value) for name, value in document.items() if name != "payload"]
     payload = orjson.dumps(document["payload"], option=orjson.OPT_INDENT_2).decode()
     show(Output(document, [Table.of_facts(facts)]), format)
     if chosen(format) is Format.TABLE:
         typer.echo("\n" + payload)
-
-
-def _line(row: Any, summary: str) -> dict[str, Any]:
-    return {
-        "position": row.position,
-        "stream": row.stream,
-        "version": row.version,
-        "topic": row.topic,
-        "recorded_at": when(row.recorded_at),
-        "actor": row.actor,
-        "summary": summary,
-    }

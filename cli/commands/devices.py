@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from cli import documents
+from cli.commands import devices_why
 from cli.context import open_ledger, publish_now, reading, say_dry_run
 from cli.options import DryRun, Limit, Page, group
 from cli.output import FormatOption, Output, Table, say, show, warn, when, yes
@@ -63,7 +65,11 @@ def list_devices(
     """
     with reading(ctx) as connection:
         found = query.page(connection, tag=tag, group=group, production=production, limit=limit, number=page)
-    document = {"devices": [_document(device) for device in found.devices], "total": found.total, "next": found.next}
+    document = {
+        "devices": [documents.of_device(device) for device in found.devices],
+        "total": found.total,
+        "next": found.next,
+    }
     rows = [
         (d.name, d.uuid, d.hardware_id, d.tag, d.group, yes(d.production), d.target, d.view, d.latest)
         for d in found.devices
@@ -108,7 +114,7 @@ def show_device(
         ("published", yes(one.published)),
         ("because", one.reason),
     ]
-    show(Output(_document(one), [Table.of_facts(facts)]), format)
+    show(Output(documents.of_device(one), [Table.of_facts(facts)]), format)
 
 
 @app.command("set")
@@ -208,25 +214,8 @@ def report(
         publish_now(ctx, ledger)
 
 
-def _document(device: query.DeviceRow) -> dict[str, Any]:
-    return {
-        "uuid": device.uuid,
-        "name": device.name,
-        "hardware_id": device.hardware_id,
-        "tag": device.tag,
-        "group": device.group,
-        "production": device.production,
-        "target": device.target,
-        "seen_at": when(device.seen_at),
-        "eligible": {
-            "view": device.view,
-            "targets": list(device.targets),
-            "latest": device.latest,
-            "published": device.published,
-            "reason": device.reason,
-        },
-    }
-
-
 def _topics(**counts: int) -> list[str]:
     return [f"devices.{what}/1" for what, count in counts.items() if count]
+
+
+devices_why.register(app)
