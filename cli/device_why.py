@@ -41,7 +41,7 @@ def output_of(evidence: Evidence, answer: Answer, events: Sequence[Told]) -> Out
 
 def _facts(evidence: Evidence, answer: Answer) -> list[tuple[str, object]]:
     known = _known(evidence, answer)
-    facts: list[tuple[str, object]] = [("uuid", known["uuid"]), ("name", known["name"])]
+    facts: list[tuple[str, object]] = [(name, known[name]) for name in ("uuid", "name") if known[name]]
     if isinstance(evidence, Registered):
         row = evidence.row
         facts += [
@@ -58,7 +58,7 @@ def _facts(evidence: Evidence, answer: Answer) -> list[tuple[str, object]]:
         ("offered", known["eligible"]["latest"]),
         ("rule", answer.rule),
         ("because", answer.reason),
-        ("wave", answer.wave),
+        ("active wave", answer.wave),
         *(("resting", text) for text in answer.resting),
         ("published", answer.published),
     ]

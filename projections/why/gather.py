@@ -33,6 +33,7 @@ from projections.why.evidence import (
 from projections.why.history import Past
 
 MOST_OTHERS = 100  # active waves of other tags that are named
+MOST_ROLLOUTS = 20  # of those that passed a device by
 
 _RESTING = (
     "SELECT n.name, w.number, t.name, w.status FROM fleet_member m JOIN fleet_device d ON d.dev = m.dev "
@@ -149,6 +150,8 @@ def _of_waves(
         if one.reached:
             yield About.ROLLOUT, one.reached.rollout
             yield About.ROLLOUT, one.reached.since
+        else:
+            yield from ((About.ROLLOUT, rollout.position) for rollout in one.rollouts[-MOST_ROLLOUTS:])
         if one.closed:
             yield About.WAVE, _position_in(connection, f"wave:{one.name}", first=False)
 

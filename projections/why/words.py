@@ -70,7 +70,7 @@ def _outsider(summary: str, rule: str, reason: str, found: Removed | Unknown, ta
         rule,
         reason,
         runs,
-        "in none",
+        "none: it is not in the fleet",
         None,
         resting,
         "no: there is nothing for it",
@@ -100,10 +100,14 @@ def _summary(found: Registered) -> str:
             return f"{row.name} gets nothing: {row.reason}."
         fits = f"they are for {_and(found.hardware)}" if found.hardware else "there is none in it now"
         return f"{row.name} gets nothing: no target of view {row.view} fits its hardware, {row.hardware_id}; {fits}."
+    excluded = exclusion(found)
+    but = ""
+    if excluded and row.basis.in_wave and row.view == f"wave/{row.basis.wave}":
+        but = f", but {excluded.text}: so it is what was production before"
     if row.target == row.latest:
-        return f"{row.name} runs what it is to run, {row.latest}: {row.reason}."
+        return f"{row.name} runs what it is to run, {row.latest}: {row.reason}{but}."
     not_yet = "" if row.published else " That is decided, but devices can't see it yet."
-    return f"{row.name} is to run {row.latest}: {row.reason}.{not_yet}"
+    return f"{row.name} is to run {row.latest}: {row.reason}{but}.{not_yet}"
 
 
 def _runs(found: Registered) -> str:

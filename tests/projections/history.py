@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ledger.domain.errors import LedgerError
+from projections.tuf.destination import Directory
 from tests.projections.model import Allowed, Model
 from tests.support import DAY, HARDWARE, HOUR, Factory, device, target
 
@@ -318,6 +319,11 @@ class History:
     def _cancel(self, which: int, _b: int, _c: int, _d: int) -> None:
         name = self._wave(which)
         self._try(f"cancel {name}", self.model.cancel(name), lambda: self.factory.cancel(name))
+
+    def _publish(self, _a: int, _b: int, _c: int, _d: int) -> None:
+        self.factory.publish(Directory(self.factory.path.parent / "tree"))
+        self.model.publish()
+        self.done.append("publish")
 
     def _wait(self, minutes: int, _b: int, _c: int, _d: int) -> None:
         self.factory.wait(60 * (1 + minutes % 240))

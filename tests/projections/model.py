@@ -42,6 +42,8 @@ class ModelWave:
     full_groups: set[str] = field(default_factory=set)
     named_groups: list[str] = field(default_factory=list)
     members: set[str] = field(default_factory=set)
+    ways: dict[str, str] = field(default_factory=dict)  # how each member got in: list, group or joined
+    ungrouped: int = 0  # rollouts that named no group
     held: set[str] = field(default_factory=set)
     canceled_as: int = 0  # how many waves had been canceled before it
 
@@ -201,7 +203,7 @@ class Model:
             return "GroupAlreadyReached"
         wave.full_groups.add(group)
         self._rolled_out(wave, group)
-        self._join()
+        self._join("group")
         return None
 
     def may_choose(
@@ -240,7 +242,7 @@ class Model:
     def rolled_out(self, name: str, group: str | None, chosen: Iterable[str]) -> None:
         wave = self.waves[name]
         self._rolled_out(wave, group)
-        wave.members |= set(chosen)
+        self._let_in(wave, set(chosen), "list")
 
     def complete(self, name: str) -> str | None:
         refusal = self._not_ready(name)
@@ -356,6 +358,45 @@ class Model:
             "known": self.known(wave.tag),
         }
 
+    def excluded(self, uuid: str) -> str | None:
+        """What keeps a device from the target of its tag's active wave."""
+        device = self.devices[uuid]
+        active = self.active(device.tag)
+        if active is None:
+            return None
+        wave = self.waves[active]
+        if not device.production:
+            return "test-device"
+        if self.moves(active, uuid):
+            fits = {wave.content[name][1] for name in wave.new}
+            return None if device.hardware in fits else "no-target-for-hardware"
+        if self._holding(uuid) > wave.number:
+            return "held"
+        if not wave.rollouts:
+            return "not-rolled-out" if len(wave.signers) >= self.holders_needed else "not-ready"
+        if device.number >= wave.number:
+            return "at-number" if device.number == wave.number else "above-number"
+        elsewhere = not wave.ungrouped and device.group not in wave.named_groups
+        return "other-group" if elsewhere else "not-selected"
+
+    def resting(self, uuid: str) -> set[str]:
+        """The waves that a device is in or held by, where that does not count now."""
+        device = self.devices[uuid]
+        return {
+            name
+            for name, wave in self.waves.items()
+            if (uuid in wave.held or (wave.status == "active" and uuid in wave.members))
+            and not (device.present and device.production and device.tag == wave.tag)
+        }
+
+    def orphan(self, uuid: str) -> bool:
+        """Whether a device runs a number that its tag does not offer."""
+        device = self.devices[uuid]
+        known = self.known(device.tag)
+        if not device.production:
+            known = frozenset(number for number, _, tags, _ in self.ci.values() if device.tag in tags)
+        return device.number > 0 and device.number not in known
+
     def known(self, tag: str) -> frozenset[int]:
         """The numbers that are no orphans on a tag."""
         offered = {number for number, _ in self.production.get(tag, {}).values()}
@@ -403,18 +444,24 @@ class Model:
 
     def _rolled_out(self, wave: ModelWave, group: str | None) -> None:
         wave.rollouts += 1
+        wave.ungrouped += group is None
         if group and group not in wave.named_groups:
             wave.named_groups.append(group)
 
-    def _join(self) -> None:
+    def _join(self, way: str = "joined") -> None:
         """Whoever is in a group that an active wave was rolled out to gets into the wave, and stays."""
         for wave in self.waves.values():
             if wave.status == "active":
-                wave.members |= {
+                reached = {
                     uuid
                     for uuid, d in self.devices.items()
                     if d.present and d.production and d.tag == wave.tag and d.group in wave.full_groups
                 }
+                self._let_in(wave, reached, way)
+
+    def _let_in(self, wave: ModelWave, uuids: set[str], way: str) -> None:
+        wave.ways |= dict.fromkeys(uuids - wave.members, way)
+        wave.members |= uuids
 
     def _not_active(self, name: str) -> str | None:
         if name not in self.waves:
