@@ -8,40 +8,21 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 from sqlalchemy import Connection, text
 
 from ledger.store import events
 from projections.queries import devices
 from projections.queries.devices import DeviceRow, Rule
 from projections.queries.waves import known_numbers
-from projections.why import history
+from projections.why import history, shown, waves
 from projections.why.evidence import (
     About,
     Evidence,
-    Lacking,
-    Publication,
     Registered,
     Removed,
-    Resting,
-    Rollout,
     Unknown,
-    Wave,
 )
 from projections.why.history import Past
-
-MOST_OTHERS = 100  # active waves of other tags that are named
-MOST_ROLLOUTS = 20  # of those that passed a device by
-
-_RESTING = (
-    "SELECT n.name, w.number, t.name, w.status FROM fleet_member m JOIN fleet_device d ON d.dev = m.dev "
-    "JOIN fleet_wave w ON w.wave = m.wave LEFT JOIN fleet_tag a ON a.tag = m.tag "
-    "JOIN fleet_name n ON n.kind = 'wave' AND n.id = m.wave JOIN fleet_name t ON t.kind = 'tag' AND t.id = m.tag "
-    "WHERE m.dev = :dev AND (m.tag <> d.tag OR d.production = 0) AND (w.status = 'active' "
-    "OR (w.status = 'canceled' AND m.installed = 1 AND w.number > a.number)) ORDER BY w.opened"
-)
 
 
 def matching(connection: Connection, asked: str) -> list[str]:
@@ -81,7 +62,7 @@ def evidence(connection: Connection, uuid: str) -> Evidence:
         row.target,
         removal.recorded_at if removal else 0,
         removal.actor if removal else "",
-        _resting(connection, row.dev),
+        waves.resting(connection, row.dev),
         found_events,
     )
 
@@ -100,10 +81,10 @@ def _registered(connection: Connection, row: DeviceRow) -> Registered:
     offered = devices.content(connection, view)
     targets = offered.targets if offered else []
     known = known_numbers(connection, row.tag) if row.production else {number for _, number, _ in targets}
-    active = _active(connection, row.tag)
-    wave = _wave(connection, active, past) if active else None
-    holder = _wave(connection, basis.holder, past) if basis.holder else None
-    publication = _publication(connection, row)
+    active = waves.active(connection, row.tag)
+    wave = waves.gather(connection, active, past) if active else None
+    holder = waves.gather(connection, basis.holder, past) if basis.holder else None
+    publication = shown.publication(connection, row)
     registered = past.newest(history.REGISTERED)
     found = [
         (About.DEVICE, registered),
@@ -111,8 +92,8 @@ def _registered(connection: Connection, row: DeviceRow) -> Registered:
         (About.KIND, past.kind_since() if not row.production else None),
         (About.REPORT, past.newest(history.REPORTED)),
         (About.REPORT, basis.moved if row.rule is Rule.LEFT_HELD else None),
-        *_of_waves(connection, row, wave, holder),
-        (About.TARGETS, _brought_by(connection, row)),
+        *waves.behind(connection, row, wave, holder),
+        (About.TARGETS, shown.brought_by(connection, row)),
         (About.PUBLICATION, publication.position),
     ]
     return Registered(
@@ -123,8 +104,8 @@ def _registered(connection: Connection, row: DeviceRow) -> Registered:
         tuple(sorted({hardware for hardware, _, _ in targets})),
         wave,
         holder,
-        _resting(connection, basis.dev),
-        _others(connection, row.tag),
+        waves.resting(connection, basis.dev),
+        waves.others(connection, row.tag),
         publication,
         _events(*found),
     )
@@ -137,148 +118,3 @@ def _events(*found: tuple[About, int | None]) -> tuple[tuple[About, int], ...]:
         if position:
             first.setdefault(position, about)
     return tuple((first[position], position) for position in sorted(first))
-
-
-def _of_waves(
-    connection: Connection, row: DeviceRow, wave: Wave | None, holder: Wave | None
-) -> Iterator[tuple[About, int | None]]:
-    """What opened its tag's active wave and brought the device into it; the same of the wave that holds it."""
-    for one in (holder, wave) if row.production else ():
-        if one is None:
-            continue
-        yield About.WAVE, _position_in(connection, f"wave:{one.name}", first=True)
-        if one.reached:
-            yield About.ROLLOUT, one.reached.rollout
-            yield About.ROLLOUT, one.reached.since
-        else:
-            yield from ((About.ROLLOUT, rollout.position) for rollout in one.rollouts[-MOST_ROLLOUTS:])
-        if one.closed:
-            yield About.WAVE, _position_in(connection, f"wave:{one.name}", first=False)
-
-
-def _position_in(connection: Connection, stream: str, *, first: bool) -> int | None:
-    row = next(events.read(connection, stream=stream, descending=not first, limit=1), None)
-    return row.position if row else None
-
-
-def _active(connection: Connection, tag: str) -> str | None:
-    statement = text("SELECT wave FROM release_wave WHERE tag = :tag AND status = 'active'")
-    name: str | None = connection.execute(statement, {"tag": tag}).scalar()
-    return name
-
-
-def _wave(connection: Connection, name: str, past: Past) -> Wave:
-    row = connection.execute(
-        text(
-            "SELECT w.number, w.tag, w.status, f.opened, f.closed, w.finished_at, w.finished_by, w.threshold, "
-            "(SELECT count(*) FROM release_signature s WHERE s.wave = w.wave) AS signatures FROM release_wave w "
-            "JOIN fleet_name n ON n.kind = 'wave' AND n.name = w.wave JOIN fleet_wave f ON f.wave = n.id "
-            "WHERE w.wave = :wave"
-        ),
-        {"wave": name},
-    ).one()
-    rollouts = tuple(
-        Rollout(number, position, group, bool(full_group), count)
-        for number, position, group, full_group, count in connection.execute(
-            text(
-                "SELECT rollout, position, grp, full_group, devices FROM release_rollout WHERE wave = :wave "
-                "ORDER BY rollout"
-            ),
-            {"wave": name},
-        )
-    )
-    hardware = connection.execute(
-        text(
-            "SELECT DISTINCT hardware_id FROM release_view_target WHERE view IN (:wave, :held) AND number = :number "
-            "ORDER BY hardware_id"
-        ),
-        {"wave": f"wave/{name}", "held": f"held/{name}", "number": row.number},
-    )
-    steps = past.steps_since(row.opened)
-    return Wave(
-        name,
-        row.number,
-        row.tag,
-        row.status,
-        row.opened,
-        row.closed,
-        row.finished_at,
-        row.finished_by,
-        row.signatures,
-        max(1, row.threshold - 1),
-        rollouts,
-        tuple(hardware.scalars()),
-        history.reached(row.tag, rollouts, steps, past.staged(name), row.closed),
-    )
-
-
-def _resting(connection: Connection, dev: int) -> tuple[Resting, ...]:
-    return tuple(Resting(*row) for row in connection.execute(text(_RESTING), {"dev": dev}))
-
-
-def _others(connection: Connection, tag: str) -> tuple[tuple[str, str], ...]:
-    statement = text(
-        "SELECT wave, tag FROM release_wave WHERE status = 'active' AND tag <> :tag ORDER BY tag LIMIT :most"
-    )
-    found = connection.execute(statement, {"tag": tag, "most": MOST_OTHERS})
-    return tuple((wave, other) for wave, other in found)
-
-
-def _brought_by(connection: Connection, row: DeviceRow) -> int | None:
-    """The event that brought the target that is offered: its import, or the completion of its wave."""
-    if row.latest is None:
-        return None
-    key: dict[str, Any] = {"name": row.latest, "view": row.view, "tag": row.tag}
-    if row.rule is Rule.TEST:
-        statement = text("SELECT position FROM release_ci_target WHERE name = :name")
-        position: int | None = connection.execute(statement, key).scalar()
-        return position
-    # Of targets that a ledger was begun with, only the highest number is a wave's: that one brought them all.
-    name = connection.execute(
-        text(
-            "SELECT w.wave FROM release_view_target v JOIN release_wave w ON w.tag = :tag AND w.status = 'complete' "
-            "AND w.number >= v.number WHERE v.view = :view AND v.name = :name ORDER BY w.number LIMIT 1"
-        ),
-        key,
-    ).scalar()
-    return _position_in(connection, f"wave:{name}", first=False) if name else None
-
-
-def _publication(connection: Connection, row: DeviceRow) -> Publication:
-    found = connection.execute(
-        text(
-            "SELECT v.version AS decided, v.expires, v.content_position AS state, r.version AS written, "
-            "p.content_position AS shown, p.position, p.signed_at, p.version, p.targets_version, p.snapshot_expires, "
-            "p.timestamp_expires, b.root_version, k.expires AS root_expires FROM release_view v "
-            "LEFT JOIN written r ON r.repository = v.repository "
-            "LEFT JOIN release_published p ON p.view = v.view AND NOT p.closed "
-            "LEFT JOIN release_publication b ON b.repository = v.repository "
-            "LEFT JOIN release_root k ON k.repository = :chain AND k.version = b.root_version WHERE v.view = :view"
-        ),
-        {"view": row.view, "chain": "production" if row.production else "ci"},
-    ).first()
-    if found is None:
-        return Publication()
-    if found.position is None:
-        return Publication(Lacking.NEVER)
-    current = found.state == found.shown if found.decided is None else found.decided == found.targets_version
-    if found.written is None or found.version > found.written:
-        state = Lacking.SIGNED
-    elif not current:
-        state = Lacking.OLDER
-    else:
-        state = Lacking.NOTHING if row.published else Lacking.WAITS
-    # CI's documents live as long as the snapshot that shows them.
-    expires = found.snapshot_expires if found.decided is None else found.expires if current else None
-    return Publication(
-        state,
-        found.position,
-        found.signed_at,
-        found.root_version,
-        found.version,
-        found.targets_version,
-        found.root_expires,
-        expires,
-        found.snapshot_expires,
-        found.timestamp_expires,
-    )
