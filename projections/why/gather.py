@@ -15,13 +15,7 @@ from projections.queries import devices
 from projections.queries.devices import DeviceRow, Rule
 from projections.queries.waves import known_numbers
 from projections.why import history, shown, waves
-from projections.why.evidence import (
-    About,
-    Evidence,
-    Registered,
-    Removed,
-    Unknown,
-)
+from projections.why.evidence import About, Evidence, Registered, Removed, Unknown
 from projections.why.history import Past
 
 
@@ -77,17 +71,15 @@ def _registered(connection: Connection, row: DeviceRow) -> Registered:
         ),
         {"dev": basis.dev},
     ).one()
-    view = row.view or ""
-    offered = devices.content(connection, view)
+    offered = devices.content(connection, row.view or "")
     targets = offered.targets if offered else []
     known = known_numbers(connection, row.tag) if row.production else {number for _, number, _ in targets}
     active = waves.active(connection, row.tag)
     wave = waves.gather(connection, active, past) if active else None
     holder = waves.gather(connection, basis.holder, past) if basis.holder else None
     publication = shown.publication(connection, row)
-    registered = past.newest(history.REGISTERED)
     found = [
-        (About.DEVICE, registered),
+        (About.DEVICE, past.newest(history.REGISTERED)),
         (About.PLACE, joined),
         (About.KIND, past.kind_since() if not row.production else None),
         (About.REPORT, past.newest(history.REPORTED)),
