@@ -159,7 +159,9 @@ class Factory:
 
     def report(self, *reports: tuple[str, str | None, int | None]) -> devices.Reported:
         """Take in reports: uuid, target, seen at."""
-        return devices.report(self.ledger, self.facts, reports)
+        strangers = devices.Strangers()
+        with strangers.devices, strangers.targets:
+            return devices.report(self.ledger, self.facts, reports, strangers)
 
     def init(
         self, wave: str, number: int, tag: str = "release", *, prune: tuple[int, ...] = (), days: int = 365,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +13,9 @@ from cli.context import open_ledger, publish_now, reading, say_dry_run
 from cli.options import DryRun, Limit, Page, group
 from cli.output import FormatOption, Output, Table, say, show, warn, when, yes
 from projections.queries import devices as query
+
+if TYPE_CHECKING:
+    from ledger.store.scratch import Names
 
 app = group("The fleet: import, list, change, report.")
 
@@ -177,41 +181,42 @@ def report(
 
     Example: waveledger devices report reports.csv
     """
+    from cli.formats.lines import settled
     from cli.formats.reports import read_reports
+    from cli.progress import counter
+    from cli.streaming import show_listing
     from ledger.application import devices
     from ledger.store.events import head
     from projections.facts import Facts
 
-    reports = read_reports(file)
-    if file == "-":
-        reports = iter(list(reports))  # to the end, before the ledger is locked: standard input can be slow
     ledger = open_ledger(ctx)
     with ledger.reading() as connection:
         before = head(connection).size
-    came = devices.report(ledger, Facts(), reports, dry_run=dry_run)
-    document = {
-        "changed": came.changed,
-        "sightings": came.sightings,
-        "late": came.late,
-        "unknown": list(came.unknown),
-        "unknown_targets": list(came.unknown_targets),
-        "dry_run": dry_run,
-    }
-    line = f"reports: {came.changed} with another target, {came.sightings} sightings, {came.late} late"
-    show(Output(document, lines=[line]), format)
-    if dry_run:
-        say_dry_run(_topics(reported=came.changed))
-    for what, names in (
-        ("devices that are not in the fleet", came.unknown),
-        ("targets never seen here", came.unknown_targets),
-    ):
-        if names:
-            more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-            warn(f"{len(names)} {what}: {', '.join(names[:20])}{more}")
+    strangers = devices.Strangers()
+    with strangers.devices as unknown, strangers.targets as unknown_targets:
+        # Read to the end before the ledger is locked: standard input can be slow.
+        with settled(file) as (source, stdin), counter("reports") as progress:
+            reports = read_reports(source, stdin)
+            came = devices.report(ledger, Facts(), reports, strangers, dry_run=dry_run, progress=progress)
+        document = {**asdict(came), "dry_run": dry_run}
+        line = f"reports: {came.changed} with another target, {came.sightings} sightings, {came.late} late"
+        line += f", {came.of_unknown} of unknown devices" if came.of_unknown else ""
+        show_listing(document, {"unknown": unknown, "unknown_targets": unknown_targets}, line, format)
+        if dry_run:
+            say_dry_run(_topics(reported=came.changed))
+        _warn_of("not in the fleet", "device", unknown)
+        _warn_of("never seen here", "target", unknown_targets)
     with ledger.reading() as connection:
         moved = query.moved_since(connection, before)
     if moved:
         publish_now(ctx, ledger)
+
+
+def _warn_of(what: str, noun: str, names: Names, most: int = 20) -> None:
+    count = len(names)
+    if count:
+        more = f" and {count - most:,} more (all of them with --format json)" if count > most else ""
+        warn(f"{what}: {count:,} {noun}{'' if count == 1 else 's'}: {', '.join(names.first(most))}{more}")
 
 
 def _topics(**counts: int) -> list[str]:

@@ -130,7 +130,7 @@ class Model:
         device = self.devices.get(uuid)
         if device is None or not device.present:
             return
-        seen_at = min(seen_at, now)
+        seen_at = max(0, min(seen_at, now))
         device.seen_at = max(device.seen_at, seen_at)
         if target is None:
             return
@@ -138,8 +138,9 @@ class Model:
             if seen_at < device.reported_at:
                 return
             device.target = target
-            device.number = self.ci[target][0] if target in self.ci else 0
+            device.number = 0
             self._leave(uuid, target)
+        device.number = device.number or (self.ci[target][0] if target in self.ci else 0)
         device.reported_at = max(device.reported_at, seen_at)
 
     def init(self, name: str, number: int, tag: str, prune: tuple[int, ...], holder: int) -> str | None:
