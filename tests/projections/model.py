@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-ONLINE_SECONDS = 4 * 3600
+ONLINE_SECONDS = 4 * 3600  # unless asked otherwise
 
 
 @dataclass
@@ -46,6 +46,9 @@ class ModelWave:
     ungrouped: int = 0  # rollouts that named no group
     held: set[str] = field(default_factory=set)
     canceled_as: int = 0  # how many waves had been canceled before it
+    created_at: int = 0
+    finished_at: int | None = None
+    reached_at: dict[str, int] = field(default_factory=dict)  # when a rollout named a group first
 
 
 @dataclass
@@ -71,6 +74,7 @@ class Model:
 
     def __init__(self, holders_needed: int) -> None:
         self.holders_needed = holders_needed
+        self.now = 0  # set by whoever acts
         self.ci: dict[str, tuple[int, str, frozenset[str], str]] = {}  # name: number, hardware, tags, other fields
         self.ci_views: set[str] = set()
         self.devices: dict[str, ModelDevice] = {}
@@ -150,7 +154,7 @@ class Model:
         if refusal:
             return refusal
         kept = {n: entry for n, entry in before.items() if entry[0] not in prune}
-        self.waves[name] = ModelWave(tag, number, {**kept, **new}, set(new), signers={holder})
+        self.waves[name] = ModelWave(tag, number, {**kept, **new}, set(new), signers={holder}, created_at=self.now)
         return None
 
     def _init_refusal(
@@ -250,7 +254,7 @@ class Model:
         if refusal:
             return refusal
         wave = self.waves[name]
-        wave.status = "complete"
+        wave.status, wave.finished_at = "complete", self.now
         self.production[wave.tag] = wave.content
         self.highest[wave.tag] = wave.number
         for other in self.waves.values():
@@ -263,7 +267,7 @@ class Model:
         if refusal:
             return refusal
         wave = self.waves[name]
-        wave.status = "canceled"
+        wave.status, wave.finished_at = "canceled", self.now
         if wave.rollouts:
             self.production.setdefault(wave.tag, {})
             wave.held = {uuid for uuid in wave.members if self.devices[uuid].target in wave.new}
@@ -327,38 +331,6 @@ class Model:
             f"wave/{n}": set(w.content) for n, w in self.waves.items() if w.status == "active" and w.rollouts
         }
 
-    def counts(self, name: str, now: int) -> dict[str, object]:
-        """The figures of `waves status`."""
-        wave = self.waves[name]
-        on_tag = {u: d for u, d in self.devices.items() if d.present and d.production and d.tag == wave.tag}
-        above = {u for u, d in on_tag.items() if d.number >= wave.number}
-        below = set(on_tag) - above
-        inside = wave.members if wave.status == "active" else set(on_tag)
-        scheduled = below & inside if wave.status != "canceled" else set()
-        others = {d.group or "" for d in on_tag.values()} - set(wave.named_groups)
-
-        def of(group: str) -> tuple[str, int, int, int, int, int, int]:
-            part = [(u, d) for u, d in on_tag.items() if (d.group or "") == group]
-            return (
-                group,
-                len(part),
-                sum(d.seen_at >= now - ONLINE_SECONDS for _, d in part),
-                sum(d.number == wave.number for _, d in part),
-                sum(d.number > wave.number for _, d in part),
-                sum(d.number < wave.number for _, d in part),
-                sum(u in scheduled for u, _ in part),
-            )
-
-        return {
-            "total": len(on_tag),
-            "updated": len(above & inside),
-            "scheduled": len(scheduled),
-            "unscheduled": len(below - scheduled),
-            "rollout_groups": [of(group) for group in wave.named_groups],
-            "other_groups": [of(group) for group in sorted(others, key=lambda g: (g == "", g))],
-            "known": self.known(wave.tag),
-        }
-
     def excluded(self, uuid: str) -> str | None:
         """What keeps a device from the target of its tag's active wave."""
         device = self.devices[uuid]
@@ -404,30 +376,6 @@ class Model:
         active = self.active(tag)
         return frozenset(offered | ({number for number, _ in self.waves[active].content.values()} if active else set()))
 
-    def status(self, now: int) -> dict[tuple[str, str], tuple[int, int, int, int, int]]:
-        """The figures of `status` by tag and kind: devices, those on the latest, on orphans, online, held."""
-        found: dict[tuple[str, str], list[tuple[bool, bool, bool, bool]]] = {}
-        for uuid, device in self.devices.items():
-            if not device.present:
-                continue
-            active = self.active(device.tag) if device.production else None
-            known, kind = self.known(device.tag), "production"
-            offered = {number for number, _ in self.production.get(device.tag, {}).values()}
-            if not device.production:
-                kind = "ci"
-                offered = known = frozenset(number for number, _, tags, _ in self.ci.values() if device.tag in tags)
-            elif active and self.moves(active, uuid):
-                kind = "wave"
-                offered = {number for number, _ in self.waves[active].content.values()}
-            facts = (
-                device.number == max(offered, default=0) > 0,
-                device.number > 0 and device.number not in known,
-                device.seen_at >= now - ONLINE_SECONDS,
-                kind == "production" and self.held(uuid) is not None,
-            )
-            found.setdefault((device.tag, kind), []).append(facts)
-        return {key: (len(rows), *(sum(column) for column in zip(*rows, strict=True))) for key, rows in found.items()}
-
     # Rules.
 
     def _holding(self, uuid: str) -> int:
@@ -448,6 +396,7 @@ class Model:
         wave.ungrouped += group is None
         if group and group not in wave.named_groups:
             wave.named_groups.append(group)
+            wave.reached_at[group] = self.now
 
     def _join(self, way: str = "joined") -> None:
         """Whoever is in a group that an active wave was rolled out to gets into the wave, and stays."""
