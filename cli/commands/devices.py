@@ -10,8 +10,9 @@ import typer
 from cli import documents
 from cli.commands import devices_why
 from cli.context import open_ledger, publish_now, reading, say_dry_run
-from cli.options import DryRun, Limit, Page, group
+from cli.options import At, DryRun, Limit, Page, group
 from cli.output import FormatOption, Output, Table, say, show, warn, when, yes
+from projections import questions
 from projections.queries import devices as query
 
 if TYPE_CHECKING:
@@ -61,13 +62,14 @@ def list_devices(
     ] = None,
     limit: Limit = 1000,
     page: Page = 1,
+    at: At = None,
     format: FormatOption = None,
 ) -> None:
     """List devices with what they run and what they are offered.
 
     Example: waveledger devices list --tag release --group canary
     """
-    with reading(ctx) as connection:
+    with reading(ctx, at) as connection:
         found = query.page(connection, tag=tag, group=group, production=production, limit=limit, number=page)
     document = {
         "devices": [documents.of_device(device) for device in found.devices],
@@ -88,6 +90,7 @@ def list_devices(
 def show_device(
     ctx: typer.Context,
     device: Annotated[str, typer.Argument(metavar="UUID|NAME")],
+    at: At = None,
     format: FormatOption = None,
 ) -> None:
     """Show one device: what it runs, what it is offered, and why.
@@ -96,7 +99,7 @@ def show_device(
     """
     from cli.errors import AmbiguousDevice, UnknownDevice
 
-    with reading(ctx) as connection:
+    with reading(ctx, at, questions.of_device(device)) as connection:
         found = query.show(connection, device)
     if not found:
         raise UnknownDevice(name=device[:100])
