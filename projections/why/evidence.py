@@ -136,8 +136,8 @@ class Registered:
     """A device of the fleet. `orphan`: it runs a number that is neither production nor in its tag's active wave.
 
     `offered` is the number of the latest target for it, 0 for none; `hardware` is what its view has targets for;
-    `reported_at` is when it last said what it runs, None if it never did; `others` are active waves of other tags, as
-    (wave, tag).
+    `reported_at` is when it first said that it runs what it runs, None if it never said anything; `others` are active
+    waves of other tags, as (wave, tag).
     """
 
     row: DeviceRow

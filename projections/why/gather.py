@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, text
 
-from ledger.store import events
 from projections.queries import devices
 from projections.queries.devices import DeviceRow, Rule
 from projections.queries.waves import known_numbers
 from projections.why import history, shown, waves
 from projections.why.evidence import About, Evidence, Registered, Removed, Unknown
 from projections.why.history import Past
+from projections.why.source import Source
 
 
 def matching(connection: Connection, asked: str) -> list[str]:
@@ -32,11 +32,12 @@ def matching(connection: Connection, asked: str) -> list[str]:
     return []
 
 
-def evidence(connection: Connection, uuid: str) -> Evidence:
+def evidence(source: Source, uuid: str) -> Evidence:
     """All that bears on what the device of a uuid gets."""
+    connection = source.tables
     found = devices.of(connection, [uuid])
     if found:
-        return _registered(connection, found[0])
+        return _registered(source, found[0])
     row = connection.execute(
         text(
             "SELECT d.dev, d.name, r.name AS target FROM fleet_device d "
@@ -46,9 +47,9 @@ def evidence(connection: Connection, uuid: str) -> Evidence:
     ).first()
     if row is None:
         return Unknown(uuid)
-    past = Past(connection, row.dev, uuid)
+    past = Past(source, row.dev, uuid)
     at = past.newest(history.REMOVED) or 0
-    removal = events.get(connection, at)
+    removal = source.event(at)
     found_events = _events((About.DEVICE, past.newest(history.REGISTERED)), (About.DEVICE, at))
     return Removed(
         uuid,
@@ -61,15 +62,11 @@ def evidence(connection: Connection, uuid: str) -> Evidence:
     )
 
 
-def _registered(connection: Connection, row: DeviceRow) -> Registered:
-    basis = row.basis
-    past = Past(connection, basis.dev, row.uuid)
-    joined, reported_at, confirmed_at = connection.execute(
-        text(
-            "SELECT d.joined, d.reported_at, s.confirmed_at FROM fleet_device d "
-            "LEFT JOIN sighting s ON s.dev = d.dev WHERE d.dev = :dev"
-        ),
-        {"dev": basis.dev},
+def _registered(source: Source, row: DeviceRow) -> Registered:
+    connection, basis = source.tables, row.basis
+    past = Past(source, basis.dev, row.uuid)
+    joined, reported_at = connection.execute(
+        text("SELECT joined, reported_at FROM fleet_device WHERE dev = :dev"), {"dev": basis.dev}
     ).one()
     offered = devices.content(connection, row.view or "")
     targets = offered.targets if offered else []
@@ -84,20 +81,20 @@ def _registered(connection: Connection, row: DeviceRow) -> Registered:
         (About.KIND, past.kind_since() if not row.production else None),
         (About.REPORT, past.newest(history.REPORTED)),
         (About.REPORT, basis.moved if row.rule is Rule.LEFT_HELD else None),
-        *waves.behind(connection, row, wave, holder),
-        (About.TARGETS, shown.brought_by(connection, row)),
+        *waves.behind(source, row, wave, holder),
+        (About.TARGETS, shown.brought_by(source, row)),
         (About.PUBLICATION, publication.position),
     ]
     return Registered(
         row,
         next((number for _, number, name in targets if name == row.latest), 0),
         basis.runs > 0 and basis.runs not in known,
-        max(reported_at, confirmed_at or 0) or None,
+        None if row.target is None else reported_at,
         tuple(sorted({hardware for hardware, _, _ in targets})),
         wave,
         holder,
         waves.resting(connection, basis.dev),
-        waves.others(connection, row.tag),
+        waves.others(source, row.tag),
         publication,
         _events(*found),
     )

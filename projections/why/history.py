@@ -2,8 +2,8 @@
 
 Rules of this module:
 
-* `Past` is one query for the positions, topics and streams of the device's events; of those only the ones that are
-  needed are read, newest first.
+* `Past` knows the positions, topics and streams of the device's events; of those only the ones that are needed are
+  read, newest first.
 * A device got into a wave by the first of: a rollout that listed it, a rollout to all of the group it was in, or its
   coming into such a group, as a production device on the wave's tag, while the wave was active.
 """
@@ -14,10 +14,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
-from ledger.store import events
 from projections.why.evidence import By, Reached, Rollout, Step
+from projections.why.source import Source
+
+_IN = 500  # values in one IN list: far below what SQLite (32,766) and PostgreSQL (65,535) take
 
 REGISTERED, CHANGED, REMOVED = "devices.registered/1", "devices.changed/1", "devices.removed/1"
 REPORTED, STAGED = "devices.reported/1", "devices.staged/1"
@@ -34,19 +36,21 @@ class Entry(NamedTuple):
 class Past:
     """The events of one device, newest first."""
 
-    def __init__(self, connection: Connection, dev: int, uuid: str) -> None:
+    def __init__(self, source: Source, dev: int, uuid: str) -> None:
         """Read where they are."""
-        self.connection, self.uuid = connection, uuid
-        # The subqueries keep the planner from starting at the topic, of which a large fleet has many events.
-        found = connection.execute(
-            text(
-                "SELECT h.position, (SELECT e.topic FROM event e WHERE e.position = h.position), "
-                "(SELECT e.stream FROM event e WHERE e.position = h.position) "
-                "FROM fleet_history h WHERE h.dev = :dev ORDER BY h.position DESC"
-            ),
-            {"dev": dev},
+        self.source, self.uuid = source, uuid
+        statement = text("SELECT position FROM fleet_history WHERE dev = :dev ORDER BY position DESC")
+        positions = source.tables.execute(statement, {"dev": dev}).scalars().all()
+        self.entries = [entry for start in range(0, len(positions), _IN) for entry in self._of(positions[start:][:_IN])]
+
+    def _of(self, positions: Sequence[int]) -> list[Entry]:
+        # By position alone: of a topic, a large fleet has many events.
+        names = ", ".join(f":p{place}" for place in range(len(positions)))
+        found = self.source.ledger.execute(
+            text(f"SELECT position, topic, stream FROM event WHERE position IN ({names}) ORDER BY position DESC"),
+            {f"p{place}": position for place, position in enumerate(positions)},
         )
-        self.entries = [Entry(*row) for row in found]
+        return [Entry(*row) for row in found]
 
     def newest(self, topic: str) -> int | None:
         """The position of the newest event of a topic."""
@@ -88,7 +92,7 @@ class Past:
     def _step(self, entry: Entry) -> Step:
         if entry.topic == REMOVED:
             return Step(entry.position, None, None, production=False)
-        row = events.get(self.connection, entry.position)
+        row = self.source.event(entry.position)
         data: dict[str, Any] = orjson.loads(row.payload) if row else {}
         place = data["uuids"].index(self.uuid)
         return Step(entry.position, data["tags"][place], data["groups"][place], data["production"][place])

@@ -8,27 +8,27 @@ from sqlalchemy import Connection, text
 
 from projections.queries.devices import DeviceRow, Rule
 from projections.why.evidence import Lacking, Publication
-from projections.why.waves import position_in
+from projections.why.source import Source
 
 
-def brought_by(connection: Connection, row: DeviceRow) -> int | None:
+def brought_by(source: Source, row: DeviceRow) -> int | None:
     """The event that brought the target that is offered: its import, or the completion of its wave."""
     if row.latest is None:
         return None
     key: dict[str, Any] = {"name": row.latest, "view": row.view, "tag": row.tag}
     if row.rule is Rule.TEST:
         statement = text("SELECT position FROM release_ci_target WHERE name = :name")
-        position: int | None = connection.execute(statement, key).scalar()
+        position: int | None = source.tables.execute(statement, key).scalar()
         return position
     # Of targets that a ledger was begun with, only the highest number is a wave's: that one brought them all.
-    name = connection.execute(
+    name = source.tables.execute(
         text(
             "SELECT w.wave FROM release_view_target v JOIN release_wave w ON w.tag = :tag AND w.status = 'complete' "
             "AND w.number >= v.number WHERE v.view = :view AND v.name = :name ORDER BY w.number LIMIT 1"
         ),
         key,
     ).scalar()
-    return position_in(connection, f"wave:{name}", first=False) if name else None
+    return source.edge(f"wave:{name}", first=False) if name else None
 
 
 def publication(connection: Connection, row: DeviceRow) -> Publication:

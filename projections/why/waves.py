@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, text
 
-from ledger.store import events
 from projections.queries.devices import DeviceRow
 from projections.why import history
 from projections.why.evidence import About, Resting, Rollout, Wave
 from projections.why.history import Past
+from projections.why.source import Source
 
 MOST_OTHERS = 100  # active waves of other tags that are named
 MOST_ROLLOUTS = 20  # of those that passed a device by
@@ -84,33 +84,23 @@ def resting(connection: Connection, dev: int) -> tuple[Resting, ...]:
     return tuple(Resting(*row) for row in connection.execute(text(_RESTING), {"dev": dev}))
 
 
-def others(connection: Connection, tag: str) -> tuple[tuple[str, str], ...]:
+def others(source: Source, tag: str) -> tuple[tuple[str, str], ...]:
     """The active waves of other tags: wave and tag."""
-    statement = text(
-        "SELECT wave, tag FROM release_wave WHERE status = 'active' AND tag <> :tag ORDER BY tag LIMIT :most"
-    )
-    found = connection.execute(statement, {"tag": tag, "most": MOST_OTHERS})
-    return tuple((wave, other) for wave, other in found)
+    return tuple((wave, other) for wave, other in source.active_waves(MOST_OTHERS) if other != tag)
 
 
 def behind(
-    connection: Connection, row: DeviceRow, wave: Wave | None, holder: Wave | None
+    source: Source, row: DeviceRow, wave: Wave | None, holder: Wave | None
 ) -> Iterator[tuple[About, int | None]]:
     """What opened its tag's active wave and brought the device into it; the same of the wave that holds it."""
     for one in (holder, wave) if row.production else ():
         if one is None:
             continue
-        yield About.WAVE, position_in(connection, f"wave:{one.name}", first=True)
+        yield About.WAVE, source.edge(f"wave:{one.name}", first=True)
         if one.reached:
             yield About.ROLLOUT, one.reached.rollout
             yield About.ROLLOUT, one.reached.since
         else:
             yield from ((About.ROLLOUT, rollout.position) for rollout in one.rollouts[-MOST_ROLLOUTS:])
         if one.closed:
-            yield About.WAVE, position_in(connection, f"wave:{one.name}", first=False)
-
-
-def position_in(connection: Connection, stream: str, *, first: bool) -> int | None:
-    """The position of the first or last event of a stream."""
-    row = next(events.read(connection, stream=stream, descending=not first, limit=1), None)
-    return row.position if row else None
+            yield About.WAVE, source.edge(f"wave:{one.name}", first=False)

@@ -13,6 +13,7 @@ from projections.queries.audit import summary
 from projections.tuf.destination import Directory
 from projections.why import gather, words
 from projections.why.evidence import About, Evidence, Registered
+from projections.why.source import Source
 from tests.support import DAY, Factory, device
 
 Stage = Callable[[Factory], str]
@@ -22,7 +23,7 @@ def ask(factory: Factory, name: str) -> tuple[Evidence, words.Answer]:
     """The answer about a device, by uuid or name."""
     with factory.ledger.reading() as connection:
         (uuid,) = gather.matching(connection, name) or [name]
-        found = gather.evidence(connection, uuid)
+        found = gather.evidence(Source.of_now(connection), uuid)
     return found, words.explain(found, factory.now)
 
 
@@ -311,7 +312,7 @@ def test_a_device_that_left_a_held_view(held: Factory, tmp_path: Path) -> None:
 
     assert (answer.rule, codes(answer)[0]) == ("left-held", "publish")
     assert answer.published == "not yet: it goes there with the next publication, so that no version goes down for it"
-    assert behind(held, found)[-1] == ("report", "1 device reported another target: d-1")
+    assert behind(held, found)[-1] == ("report", "took in that device d-1 runs arm64-lmp-1")
     held.publish(tree)
     assert ask(held, "d-1")[1].published.startswith("yes, ")
 
@@ -393,7 +394,7 @@ def cost(factory: Factory, uuid: str) -> tuple[int, int]:
         raw = connection.connection.driver_connection
         assert raw is not None
         raw.set_progress_handler(step, 1)
-        gather.evidence(connection, uuid)
+        gather.evidence(Source.of_now(connection), uuid)
         raw.set_progress_handler(None, 0)
     return len(seen), steps
 
@@ -412,7 +413,7 @@ def test_an_answer_costs_the_same_in_any_fleet(held: Factory) -> None:
         assert count <= 30
         assert cost(held, uuid) == (count, pytest.approx(steps, abs=20))
     with statements(held) as seen, held.ledger.reading() as connection:
-        gather.evidence(connection, "d-1")
+        gather.evidence(Source.of_now(connection), "d-1")
         gather.matching(connection, "name-d-1")
         plans = [
             (statement, str(line[-1]))
