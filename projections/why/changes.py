@@ -2,7 +2,7 @@
 
 Rules of this module:
 
-* What helps at once comes first: publishing what is decided, then what the device needs, then what concerns its tag.
+* What helps at once comes first: publishing what is decided, or the device's own next look; then what concerns its tag.
 * A change is named only where it would make a difference to this device.
 * What a command needs besides is in capital letters: FILE, KEYS, NAME, NUMBER.
 """
@@ -57,6 +57,9 @@ def _publish(found: Registered, *, expired: bool) -> Iterator[Change]:
         yield Change("publish", "publishing what is decided", "waveledger tuf publish")
     elif expired:
         yield Change("refresh", "refreshing what is published: it has expired", "waveledger tuf refresh")
+    elif found.row.latest not in (None, found.row.target):
+        text = f"the device itself, when it next looks: it has not said yet that it runs {found.row.latest}"
+        yield Change("install", text, None)
 
 
 def _test(found: Registered) -> Iterator[Change]:

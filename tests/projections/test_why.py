@@ -344,6 +344,11 @@ def test_what_is_published(fleet: Factory, tmp_path: Path) -> None:
     assert shown.timestamp_expires == fleet.now + 7 * DAY
     assert (shown.targets_expires, shown.metadata, shown.targets) == (fleet.now + 365 * DAY, 1, 1000)
     assert ("publication", "published production/release") in behind(fleet, found)
+    assert answer.changes[0] == (
+        "install", "the device itself, when it next looks: it has not said yet that it runs arm64-lmp-1", None
+    )  # fmt: skip
+    fleet.report(("d-1", "arm64-lmp-1", fleet.now))
+    assert codes(ask(fleet, "d-1")[1]) == ["wave"]
     fleet.init("v2", 2)
     fleet.complete("v2")
     assert ask(fleet, "d-1")[1].published.startswith("not yet: devices see what was published at 2027-01-15T08:00:00Z")
