@@ -53,7 +53,7 @@ def test_the_json_has_what_show_has_and_more(waved: Waveledger) -> None:
 
 def test_the_table_says_it_in_words(waved: Waveledger) -> None:
     """The answer first, then the facts, what would change it, and the events."""
-    out = waved.ok("devices", "why", one(waved, "us-east")).out
+    out = waved.do("devices", "why", one(waved, "us-east")).out
     lines = out.splitlines()
 
     assert lines[0].endswith("the production targets of its tag, release; wave v52 was not rolled out to it.")
@@ -75,7 +75,7 @@ def test_a_device_that_is_not_there(waved: Waveledger) -> None:
     why = waved.ask("devices", "why", shown["name"])
     assert (why["registered"], why["uuid"], why["eligible"]["rule"]) == (False, uuid, "removed-device")
     assert why["resting"][0]["name"] == "v52"
-    assert waved.run("devices", "show", uuid).rc == 4
+    assert waved.quick("devices", "show", uuid).rc == 4
 
 
 def test_csv_has_the_facts(waved: Waveledger) -> None:
@@ -92,7 +92,7 @@ def test_a_name_that_several_have(waved: Waveledger) -> None:
     text = "uuid,name,hardware_id,tag,group,production\n"
     text += "".join(f"twin-{n},twin,raspberrypi4-64,release,,true\n" for n in (1, 2))
     waved.do("devices", "import", "-", stdin=text)
-    why = waved.run("devices", "why", "twin")
+    why = waved.quick("devices", "why", "twin")
 
     assert (why.rc, why.out) == (3, "")
     assert "twin-1, twin-2" in why.err

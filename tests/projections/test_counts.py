@@ -103,7 +103,7 @@ def play(template: Factory, history: list[Step], hours: int) -> None:
 
 
 @pytest.mark.property
-@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 @given(history=steps, hours=st.integers(0, 9))
 def test_commands_count_what_the_model_counts(simple: Factory, history: list[Step], hours: int) -> None:
     """Every figure and every field of their JSON, finished waves too."""

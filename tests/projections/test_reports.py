@@ -153,7 +153,7 @@ def history_of(factory: Factory, uuid: str) -> list[tuple[str, int]]:
 
 
 @pytest.mark.property
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @example(history=[("report", FLIP), ("report", FLIP)], cut=1)
 @example(history=[("report", [("d-1", LATER, None)]), ("import", None), ("report", [("d-1", LATER, 5)])], cut=None)
 @example(history=[("report", [("d-1", "arm64-lmp-1", -1)]), ("report", [("d-1", "arm64-lmp-2", 0)])], cut=None)
@@ -182,7 +182,7 @@ def _run(template: Factory, history: Sequence[tuple[str, object]], cut: int | No
 
 
 @pytest.mark.property
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(rows=reports, chunk=st.integers(1, 4))
 def test_chunks_make_no_difference(simple: Factory, rows: list[Report], chunk: int) -> None:
     """A stream that is taken in parts within one command is the stream that is taken at once."""
