@@ -12,6 +12,7 @@ from ledger.domain import fleet
 from ledger.domain.events import DevicesReported
 from ledger.domain.fleet import Device, Report, Running, UnknownDevices
 from ledger.domain.values import check_name
+from ledger.garbage import uncollected
 from ledger.session import Ledger
 from ledger.store.scratch import Names
 
@@ -50,7 +51,7 @@ def import_devices(
 ) -> Imported:
     """Upsert devices, all or nothing. `progress` gets the number of devices done so far."""
     total = Imported()
-    with ledger.writing(dry_run=dry_run) as session:
+    with ledger.writing(dry_run=dry_run) as session, uncollected():
         for chunk in _chunks(devices, CHUNK):
             known = facts.devices(session.connection, [device.uuid for device in chunk])
             came = fleet.upsert(known, chunk)
@@ -113,17 +114,18 @@ def report(
     ledger: Ledger,
     facts: FleetFacts,
     reports: Iterable[tuple[str, str | None, int | None]],
-    strangers: Strangers,
+    strangers: Strangers | None = None,
     *,
     dry_run: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Reported:
     """Take in what devices say they run: uuid, target, seen at (None: now). Unknown devices are never fatal.
 
-    A stream of any length is taken in bounded memory, all or nothing. `progress` gets the number of reports so far.
+    A stream of any length is taken in bounded memory, all or nothing. `strangers` is filled with what is unknown;
+    `progress` gets the number of reports so far.
     """
-    total = Reported()
-    with ledger.writing(dry_run=dry_run) as session:
+    total, strangers = Reported(), strangers or Strangers()
+    with ledger.writing(dry_run=dry_run) as session, uncollected():
         for chunk in _chunks(reports, CHUNK):
             known = facts.running(session.connection, list(dict.fromkeys(uuid for uuid, _, _ in chunk)))
             strangers.devices.add(uuid for uuid, _, _ in chunk if uuid not in known)

@@ -15,7 +15,7 @@ FETCH_ROWS = 1_000
 
 
 class Names:
-    """Any number of names. Close it, or use it in a ``with``."""
+    """Any number of names. A ``with`` gives the file back at its end."""
 
     def __init__(self) -> None:
         """No name yet."""
@@ -31,6 +31,9 @@ class Names:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._database.close()
+
+    def __del__(self) -> None:
         self._database.close()
 
     def __len__(self) -> int:
