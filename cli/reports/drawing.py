@@ -10,20 +10,22 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from cli.reports import words
 from cli.reports.page import Bar, BarChart, CurveChart, Lane, LaneChart, Mark, Series
 
 SIDE = 1000
 THINNEST = 0.35  # percent; a bar of a wave that took a minute is still to be seen
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _STEPS = [
-    *(_MINUTE * n for n in (1, 5, 15, 30)), *(_HOUR * n for n in (1, 3, 6, 12)),
-    *(_DAY * n for n in (1, 2, 7, 14, 28, 91, 182, 364, 728, 1820, 3640)),
+    *(_MINUTE * n for n in (1, 2, 5, 10, 15, 30)), *(_HOUR * n for n in (1, 2, 3, 6, 12)),
+    *(_DAY * n for n in (1, 2, 3, 7, 14)),
 ]  # fmt: skip
-_TICKS = 4  # what fits on a phone
+_MONTHS = (1, 2, 3, 6, 12, 24, 60, 120)
+_TICKS = 5  # the most that fit on a phone
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ def columns(chart: BarChart) -> Columns:
     top, rows = _rows(max(value for _, value in points))
     each = 100 / len(points)
     bars = [
-        Column(_moment(at), each * (place + 0.1), each * 0.8, 100 * value / top, value)
+        Column(words.moment(at), each * (place + 0.1), each * 0.8, 100 * value / top, value)
         for place, (at, value) in enumerate(points)
     ]
     return Columns(top, bars, rows, _columns(points[0][0], points[-1][0] + chart.width))
@@ -218,10 +220,23 @@ def _round_up(number: int) -> int:
 
 
 def _columns(start: int, end: int) -> list[Tick]:
-    """Round moments: as many as fit on a phone."""
-    step = next((s for s in _STEPS if (end - start) // s < _TICKS), _STEPS[-1])
-    first = -(-start // step) * step
-    return [_tick(at, _label(at, step), start, end) for at in range(first, end + 1, step)]
+    """Round moments, as many as fit on a phone: of the clock, of the calendar in days, or first days of months."""
+    for step in _STEPS:
+        if (end - start) // step < _TICKS:
+            moments = range(-(-start // step) * step, end + 1, step)
+            return [_tick(at, _label(at, step), start, end) for at in moments]
+    firsts = list(_first_days(start, end))
+    every = next((n for n in _MONTHS if (end - start) // (n * 28 * _DAY) < _TICKS + 1), _MONTHS[-1])
+    return [_tick(at, f"{_utc(at):%b %Y}", start, end) for month, at in firsts if month % every == 0]
+
+
+def _first_days(start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The first days of months between two moments, each with the number of months since year 0."""
+    month = _utc(start).year * 12 + _utc(start).month - 1
+    while (at := int(datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC).timestamp())) <= end:
+        if at >= start:
+            yield month, at
+        month += 1
 
 
 def _tick(at: int, label: str, start: int, end: int) -> Tick:
@@ -230,12 +245,8 @@ def _tick(at: int, label: str, start: int, end: int) -> Tick:
 
 
 def _label(at: int, step: int) -> str:
-    moment = datetime.fromtimestamp(at, UTC)
-    if step < _DAY:
-        return f"{moment.day} {moment:%b %H:%M}"
-    return f"{moment.day} {moment:%b}" if step < 28 * _DAY else f"{moment.day} {moment:%b %Y}"
+    return f"{_utc(at).day} {_utc(at):%b %H:%M}" if step < _DAY else f"{_utc(at).day} {_utc(at):%b}"
 
 
-def _moment(at: int) -> str:
-    moment = datetime.fromtimestamp(at, UTC)
-    return f"{moment.day} {moment:%b %Y, %H:%M}"
+def _utc(at: int) -> datetime:
+    return datetime.fromtimestamp(at, UTC)

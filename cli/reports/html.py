@@ -50,7 +50,7 @@ def _environment() -> Environment:
         count=lambda cell: isinstance(cell, int),
     )
     environment.filters.update(
-        rfc3339=when, moment=words.moment, day=words.day, span=words.span, number=_number, pill=_pill
+        rfc3339=when, moment=words.moment, day=words.day, clock=words.clock, span=words.span, number=_number, pill=_pill
     )
     return environment
 

@@ -11,8 +11,12 @@ _UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 def moment(seconds: int) -> str:
     """Like ``15 Jan 2027, 08:00``, in UTC."""
-    at = datetime.fromtimestamp(seconds, UTC)
-    return f"{at.day} {at:%b %Y, %H:%M}"
+    return f"{day(seconds)}, {clock(seconds)}"
+
+
+def clock(seconds: int) -> str:
+    """Like ``08:00``, in UTC."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%H:%M}"
 
 
 def day(seconds: int) -> str:

@@ -3,7 +3,7 @@
 Rules of this module:
 
 * Adoption counts production devices on the wave's tag: those that run its number, and those that run it or above. It
-  begins at init and ends where the tag's next wave begins, or now.
+  begins at init and ends now, or where the tag's next wave begins; of a finished wave, once no more devices follow.
 * A milestone is the first moment at which that part of the tag's devices ran the number or above.
 """
 
@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
-from typing import Any
+from itertools import accumulate, pairwise
+from typing import Any, TypeAlias
 
 import orjson
 from sqlalchemy import Connection, text
@@ -28,6 +28,9 @@ from projections.reports.waves import WaveSummary
 
 MILESTONES = (10, 50, 90, 100)  # percent of the tag's devices
 _FINE = 100_000  # slices of the time in which a milestone is looked for
+
+Measured: TypeAlias = tuple[int, tuple[int, int, int]]
+"""A moment, and the counts of `Adoption` from then on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +126,11 @@ def build(connection: Connection, basis: Basis, name: str) -> WaveReport:
     begin = orjson.loads(own[0].payload)
     period = Period(wave.created_at, Time(_next_init(connection, wave) or max(basis.at, wave.created_at)))
     measured = history.walk(connection, basis.head.position, period, _adoption_of(wave), slices=_FINE)
+    if wave.finished_at is not None:
+        measured = _while_it_moves(measured, wave.finished_at)
     return WaveReport(
         basis,
-        period,
+        Period(wave.created_at, Time(measured[-1][0])),
         wave,
         begin["source_tag"],
         Time(details.expires),
@@ -159,7 +164,15 @@ def _adoption_of(wave: WaveSummary) -> Any:
     return measure
 
 
-def _milestone(measured: Sequence[tuple[int, tuple[int, int, int]]], percent: int, since: int) -> Milestone:
+def _while_it_moves(measured: Sequence[Measured], finished_at: int) -> list[Measured]:
+    """Without the flat end: up to the last change of who runs it, but not before the wave's end."""
+    moves = [at for (at, now), (_, before) in pairwise(reversed(measured)) if now[1:] != before[1:]]
+    end = max(finished_at, *moves[:1])
+    kept = [(at, value) for at, value in measured if at <= end]
+    return kept if kept[-1][0] == end else [*kept, (end, kept[-1][1])]
+
+
+def _milestone(measured: Sequence[Measured], percent: int, since: int) -> Milestone:
     for at, (devices, updated, _) in measured:
         if devices and 100 * updated >= percent * devices:
             return Milestone(percent, Time(at), Span(at - since))

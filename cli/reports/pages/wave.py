@@ -62,7 +62,11 @@ def _facts(report: WaveReport) -> Iterator[Fact]:
     yield Fact("Init to end", wave.duration, "" if wave.finished_at is not None else "not ended")
     yield Fact("Reached by rollouts", wave.reached, words.counted(wave.rollouts, "rollout"))
     yield Fact("Updated now", counts.updated, f"of {words.counted(counts.total, 'device')} on the tag")
-    yield Fact("Signatures", len({s.keyid for s in report.signatures}), f"{report.threshold - 1} offline ones needed")
+    yield Fact(
+        "Signatures",
+        len({s.keyid for s in report.signatures}),
+        f"{words.counted(report.threshold - 1, 'offline one')} needed",
+    )
 
 
 def _timeline(report: WaveReport) -> Section:
@@ -73,16 +77,19 @@ def _timeline(report: WaveReport) -> Section:
         Column("by", "By"),
         Column("what", "What"),
     ]
-    marks = [Mark(m.at, f"{_WHAT.get(m.what, m.what)} by {m.by}", m.what.partition(" ")[0]) for m in report.timeline]
-    bar = Bar(wave.created_at, wave.finished_at, f"{wave.name}: {wave.status}", wave.status)
+    marks = [
+        Mark(m.at, f"{_WHAT.get(m.what, m.what)} by {m.by}", "rollout" if m.what == "rollout" else "step")
+        for m in report.timeline
+    ]
+    bar = Bar(wave.created_at, wave.finished_at, wave.status, wave.status)
     start, end = wave.created_at, max(report.timeline[-1].at, wave.finished_at or report.basis.at)
     chart = LaneChart(
         "From init to end",
-        "The bar is the wave's life; each dot is something that happened to it: prepared, signed, rolled out, ended.",
+        "The bar is the wave's life, each dot something that happened to it; the table tells what.",
         start,
         end,
         report.basis.at,
-        [Lane(f"wave {wave.name}", [bar], marks)],
+        [Lane(f"{wave.name}, version {wave.version}", [bar], marks)],
     )
     rows = [(m.position, m.at, m.by, _WHAT.get(m.what, m.what)) for m in report.timeline]
     return Section("timeline", "Timeline", columns, rows, chart)
@@ -108,7 +115,7 @@ def _adoption(report: WaveReport) -> Section:
         "The dashed line is how many devices the tag has, the thin one how many rollouts had reached.",
         report.period.since,
         report.period.until,
-        [Series(f"run version {version} or above", "s6", [(p.at, p.updated) for p in points])],
+        [Series(f"run version {version} or above", "s3", [(p.at, p.updated) for p in points])],
         lines,
         [Mark(m.at, _WHAT.get(m.what, m.what), m.what) for m in report.timeline if m.what in {"complete", "cancel"}],
     )
