@@ -22,9 +22,16 @@ def counter(what: str) -> Iterator[Callable[[int], None]]:
 @contextmanager
 def bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar from 0 to the total."""
+    with steps() as progress:
+        yield lambda done, total: progress(what, done, total)
+
+
+@contextmanager
+def steps() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for each of several steps, one after the other in the same line."""
     with _line() as draw:
 
-        def progress(done: int, total: int) -> None:
+        def progress(what: str, done: int, total: int) -> None:
             filled = _WIDTH * done // total if total else _WIDTH
             draw(f"{what} [{'#' * filled}{'.' * (_WIDTH - filled)}] {done:,} of {total:,}")
 

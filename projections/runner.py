@@ -106,7 +106,7 @@ def rebuild(engine_: Engine, name: str, progress: Progress | None = None) -> int
         fold.tables(generation).create_all(connection)
         token = _begin(connection, fold)
     position = 0
-    with _no_garbage_collection():
+    with without_garbage_collection():
         while True:
             with engine.writing(engine_) as connection:
                 _require_token(connection, fold, token)
@@ -143,7 +143,7 @@ def verify(engine_: Engine, name: str, *, most: int = 100) -> list[Difference]:
 def replayed(connection: Connection, fold: Fold, until: int) -> Iterator[Connection]:
     """The tables of one projection in memory, folded from the ledger up to a position."""
     memory_engine = create_engine("sqlite://", poolclass=StaticPool)
-    with memory_engine.connect() as memory, _no_garbage_collection():
+    with memory_engine.connect() as memory, without_garbage_collection():
         for metadata in (shared_tables(), fold.tables(0)):
             metadata.create_all(memory)
         fold.fold(memory, events.read(connection, topics=fold.topics, until=until))
@@ -211,8 +211,8 @@ def _drop(connection: Connection, metadata: MetaData) -> None:
 
 
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    # Millions of rows and no cycles among them: the collector only walks (12 s became 2.7, DESIGN §5).
+def without_garbage_collection() -> Iterator[None]:
+    """Millions of rows and no cycles among them: the collector only walks (12 s became 2.7, DESIGN §5)."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from cli.context import open_ledger, publish_now, reading, say_dry_run
-from cli.options import DryRun, Limit, Page, group
+from cli.options import At, DryRun, Limit, Page, group
 from cli.output import FormatOption, Output, Table, say, show, warn, when, yes
+from projections import questions
 from projections.queries import devices as query
 
 app = group("The fleet: import, list, change, report.")
@@ -55,13 +56,14 @@ def list_devices(
     ] = None,
     limit: Limit = 1000,
     page: Page = 1,
+    at: At = None,
     format: FormatOption = None,
 ) -> None:
     """List devices with what they run and what they are offered.
 
     Example: waveledger devices list --tag release --group canary
     """
-    with reading(ctx) as connection:
+    with reading(ctx, at) as connection:
         found = query.page(connection, tag=tag, group=group, production=production, limit=limit, number=page)
     document = {"devices": [_document(device) for device in found.devices], "total": found.total, "next": found.next}
     rows = [
@@ -78,6 +80,7 @@ def list_devices(
 def show_device(
     ctx: typer.Context,
     device: Annotated[str, typer.Argument(metavar="UUID|NAME")],
+    at: At = None,
     format: FormatOption = None,
 ) -> None:
     """Show one device: what it runs, what it is offered, and why.
@@ -86,7 +89,7 @@ def show_device(
     """
     from cli.errors import AmbiguousDevice, UnknownDevice
 
-    with reading(ctx) as connection:
+    with reading(ctx, at, questions.of_device(device)) as connection:
         found = query.show(connection, device)
     if not found:
         raise UnknownDevice(name=device[:100])

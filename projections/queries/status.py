@@ -23,13 +23,16 @@ from projections.queries.waves import known_numbers
 
 @dataclass
 class Part:
-    """The devices of one group within a row; `name` is empty for those without a group."""
+    """The devices of one group within a row; `name` is empty for those without a group.
+
+    `online` is None for the past, of which nobody kept who was seen when.
+    """
 
     name: str
     devices: int = 0
     on_latest: int = 0
     on_orphan: int = 0
-    online: int = 0
+    online: int | None = 0
     held: int = 0
     versions: Counter[int] = field(default_factory=Counter)
 
@@ -38,7 +41,8 @@ class Part:
         self.devices += devices
         self.on_latest += devices if number == latest and latest else 0
         self.on_orphan += devices if orphan else 0
-        self.online += devices if online else 0
+        if self.online is not None:
+            self.online += devices if online else 0
         self.held += devices if held else 0
         self.versions[number] += devices
 
@@ -63,17 +67,20 @@ def devices(connection: Connection) -> tuple[int, int]:
     return counts.get(1, 0), counts.get(0, 0)
 
 
-def tags(connection: Connection, *, online_since: int) -> list[TagRow]:
-    """All rows: those with devices, and those that offer something."""
+def tags(connection: Connection, *, online_since: int | None) -> list[TagRow]:
+    """All rows: those with devices, and those that offer something. `online_since`: None for the past."""
+    unseen = 0 if online_since is not None else None
     rows = {(row.tag, row.kind): row for row in _offers(connection)}
+    for row in rows.values():
+        row.all.online = unseen
     for tag, production, group, number, inside, held, online, count in _counts(connection, online_since):
         kind = "wave" if inside else "production" if production else "ci"
         if (tag, kind) not in rows:
             known = known_numbers(connection, tag) if production else frozenset()
-            rows[tag, kind] = TagRow(tag, kind, None, 0, known, Part(""))
+            rows[tag, kind] = TagRow(tag, kind, None, 0, known, Part("", online=unseen))
         row = rows[tag, kind]
         orphan = number > 0 and number not in row.known
-        for part in (row.all, row.groups.setdefault(group or "", Part(group or ""))):
+        for part in (row.all, row.groups.setdefault(group or "", Part(group or "", online=unseen))):
             part.add(
                 count, number, latest=row.latest, orphan=orphan, online=bool(online), held=bool(held and not inside)
             )
@@ -108,7 +115,7 @@ def _offers(connection: Connection) -> Iterator[TagRow]:
 
 
 def _counts(
-    connection: Connection, online_since: int
+    connection: Connection, online_since: int | None
 ) -> Iterator[tuple[str, int, str | None, int, int, int, int, int]]:
     rows = connection.execute(
         text(

@@ -65,12 +65,15 @@ class WaveDetails(NamedTuple):
 
 @dataclass
 class GroupCount:
-    """The devices of one group on the wave's tag; `versions` counts them by the number they run."""
+    """The devices of one group on the wave's tag; `versions` counts them by the number they run.
+
+    `online` is None for the past, of which nobody kept who was seen when.
+    """
 
     name: str
     rollout_at: int | None = None
     total: int = 0
-    online: int = 0
+    online: int | None = 0
     on_wave: int = 0
     on_newer: int = 0
     on_older: int = 0
@@ -158,15 +161,17 @@ def targets_document(connection: Connection, name: str) -> dict[str, Any]:
     return {"signatures": signatures, "signed": signed}
 
 
-def count(connection: Connection, wave: WaveRow, *, online_since: int) -> WaveCount:
-    """How far a wave is: one grouped walk over the devices of its tag."""
-    groups = {name: GroupCount(name, at) for name, at in _rollout_groups(connection, wave.name)}
+def count(connection: Connection, wave: WaveRow, *, online_since: int | None) -> WaveCount:
+    """How far a wave is: one grouped walk over the devices of its tag. `online_since`: None for the past."""
+    unseen = 0 if online_since is not None else None
+    groups = {name: GroupCount(name, at, online=unseen) for name, at in _rollout_groups(connection, wave.name)}
     rollout_groups = list(groups.values())
     updated = scheduled = below = 0
     for group_name, number, inside, online, devices in _device_counts(connection, wave, online_since):
-        group = groups.setdefault(group_name or "", GroupCount(group_name or ""))
+        group = groups.setdefault(group_name or "", GroupCount(group_name or "", online=unseen))
         group.total += devices
-        group.online += devices if online else 0
+        if group.online is not None:
+            group.online += devices if online else 0
         group.versions[number] += devices
         position = "on_wave" if number == wave.version else "on_newer" if number > wave.version else "on_older"
         setattr(group, position, getattr(group, position) + devices)
@@ -209,7 +214,7 @@ def _rollout_groups(connection: Connection, wave: str) -> Sequence[tuple[str, in
     return [(name, at) for name, at in rows]
 
 
-def _device_counts(connection: Connection, wave: WaveRow, online_since: int) -> Any:
+def _device_counts(connection: Connection, wave: WaveRow, online_since: int | None) -> Any:
     return connection.execute(
         text(
             f"SELECT g.name, c.number, c.inside, c.online, c.devices FROM (SELECT d.grp, d.number, {in_wave('w.id')} "
