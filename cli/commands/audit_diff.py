@@ -36,7 +36,9 @@ def diff(ctx: typer.Context, a: _Moment, b: _Moment, format: FormatOption = None
     }
     for section in SECTIONS:
         document[section] = [
-            {"name": d.name, "before": _timed(d.before), "after": _timed(d.after)} for d in found if d.section == section
+            {"name": d.name, "before": _timed(d.before), "after": _timed(d.after)}
+            for d in found
+            if d.section == section
         ]
     lines = [f"from position {first.position} ({when(first.now)}) to position {second.position} ({when(second.now)})"]
     if not found:
@@ -55,7 +57,9 @@ def _tables(document: dict[str, Any], sections: tuple[str, ...], *, whole: bool)
     if whole:
         every = [(section, name, how) for section in sections for name, how in rows[section]]
         return [Table(["what", "name", "change"], every)]
-    return [Table(["name", "change"], rows[section][:MOST], section.capitalize()) for section in sections if rows[section]]
+    return [
+        Table(["name", "change"], rows[section][:MOST], section.capitalize()) for section in sections if rows[section]
+    ]
 
 
 def _how(before: dict[str, Any] | None, after: dict[str, Any] | None) -> str:

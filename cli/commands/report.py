@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, TypeVar
 
 import typer
-from sqlalchemy import Connection
 
 from cli import completion
-from cli.context import reading, settings_of
-from cli.options import Wave, group
-from projections.reports import basis
-from projections.reports.basis import Basis
+from cli.context import moment_of, reading_ledger, settings_of
+from cli.options import At, Wave, group
+from ledger.store import events
+from projections import questions
+from projections.questions import EVERYTHING, Question
+from projections.reports.source import Source
 from projections.reports.values import Wanted
+
+MEMBERS = ("member.added/1", "member.removed/1")
+WAVES = ("wave.initialized/1", "wave.rolled-out/1", "wave.completed/1", "wave.canceled/1")
+
+_Report = TypeVar("_Report")
 
 app = group("Reports: waves, tags, the fleet, activity, expiry; also as HTML.")
 
@@ -64,6 +70,7 @@ def waves(
     ctx: typer.Context,
     since: SinceOption = None,
     until: UntilOption = None,
+    at: At = None,
     table: TableOption = None,
     output: FileOption = None,
     format: FormatOption = None,
@@ -72,11 +79,13 @@ def waves(
 
     Example: waveledger report waves --since 2026-01-01T00:00:00Z -o waves.html
     """
+    from cli.reports import writing
     from cli.reports.pages.waves import page
     from projections.reports.waves import build
 
     wanted = _wanted(since, until)
-    _write(ctx, lambda connection, made: build(connection, made, wanted), page, table, output, format)
+    found = _built(ctx, at, questions.topics(*WAVES), lambda source: build(source, wanted))
+    writing.write(found, page(found), writing.chosen(format, output), table, output)
 
 
 @app.command("tag")
@@ -85,6 +94,7 @@ def tag(
     tag: Annotated[str, typer.Argument(metavar="TAG", autocompletion=completion.tags)],
     since: SinceOption = None,
     until: UntilOption = None,
+    at: At = None,
     table: TableOption = None,
     output: FileOption = None,
     format: FormatOption = None,
@@ -93,17 +103,20 @@ def tag(
 
     Example: waveledger report tag stable -o stable.html
     """
+    from cli.reports import writing
     from cli.reports.pages.tag import page
     from projections.reports.tag import build
 
     wanted = _wanted(since, until)
-    _write(ctx, lambda connection, made: build(connection, made, tag, wanted), page, table, output, format)
+    found = _built(ctx, at, questions.counts(), lambda source: build(source, tag, wanted))
+    writing.write(found, page(found), writing.chosen(format, output), table, output)
 
 
 @app.command("wave")
 def wave(
     ctx: typer.Context,
     wave: Wave,
+    at: At = None,
     table: TableOption = None,
     output: FileOption = None,
     format: FormatOption = None,
@@ -112,10 +125,12 @@ def wave(
 
     Example: waveledger report wave v48 -o v48.html
     """
+    from cli.reports import writing
     from cli.reports.pages.wave import page
     from projections.reports.wave import build
 
-    _write(ctx, lambda connection, made: build(connection, made, wave), page, table, output, format)
+    found = _built(ctx, at, questions.counts(), lambda source: build(source, wave))
+    writing.write(found, page(found), writing.chosen(format, output), table, output)
 
 
 @app.command("fleet")
@@ -123,6 +138,7 @@ def fleet(
     ctx: typer.Context,
     since: SinceOption = None,
     until: UntilOption = None,
+    at: At = None,
     table: TableOption = None,
     output: FileOption = None,
     format: FormatOption = None,
@@ -131,11 +147,13 @@ def fleet(
 
     Example: waveledger report fleet -o fleet.html
     """
+    from cli.reports import writing
     from cli.reports.pages.fleet import page
     from projections.reports.fleet import build
 
     wanted = _wanted(since, until)
-    _write(ctx, lambda connection, made: build(connection, made, wanted), page, table, output, format)
+    found = _built(ctx, at, EVERYTHING, lambda source: build(source, wanted))
+    writing.write(found, page(found), writing.chosen(format, output), table, output)
 
 
 @app.command("activity")
@@ -143,6 +161,7 @@ def activity(
     ctx: typer.Context,
     since: SinceOption = None,
     until: UntilOption = None,
+    at: At = None,
     table: TableOption = None,
     output: FileOption = None,
     format: FormatOption = None,
@@ -151,17 +170,20 @@ def activity(
 
     Example: waveledger report activity --since 2026-01-01T00:00:00Z
     """
+    from cli.reports import writing
     from cli.reports.pages.activity import page
     from projections.reports.activity import build
 
     wanted = _wanted(since, until)
-    _write(ctx, lambda connection, made: build(connection, made, wanted), page, table, output, format)
+    found = _built(ctx, at, questions.topics(*MEMBERS), lambda source: build(source, wanted))
+    writing.write(found, page(found), writing.chosen(format, output), table, output)
 
 
 @app.command("expiry")
 def expiry(
     ctx: typer.Context,
     until: UntilOption = None,
+    at: At = None,
     table: TableOption = None,
     output: FileOption = None,
     format: FormatOption = None,
@@ -172,11 +194,13 @@ def expiry(
 
     Example: waveledger report expiry
     """
+    from cli.reports import writing
     from cli.reports.pages.expiry import page
     from projections.reports.expiry import build
 
     wanted = _wanted(None, until)
-    _write(ctx, lambda connection, made: build(connection, made, wanted), page, table, output, format)
+    found = _built(ctx, at, EVERYTHING, lambda source: build(source, wanted))
+    writing.write(found, page(found), writing.chosen(format, output), table, output)
 
 
 def _wanted(since: str | None, until: str | None) -> Wanted:
@@ -189,17 +213,13 @@ def _wanted(since: str | None, until: str | None) -> Wanted:
     return Wanted(first, last)
 
 
-def _write(
-    ctx: typer.Context,
-    build: Callable[[Connection, Basis], Any],
-    page: Callable[[Any], Any],
-    table: str | None,
-    file: Path | None,
-    wanted: ReportFormat | None,
-) -> None:
-    from cli.reports import writing
+def _built(ctx: typer.Context, at: str | None, question: Question, build: Callable[[Source], _Report]) -> _Report:
+    """The report, of now or of the moment that ``--at`` names, for which as much is folded as `question` asks."""
+    with reading_ledger(ctx) as ledger:
+        if at is None:
+            return build(Source(ledger, ledger, events.head(ledger).size, settings_of(ctx).now, telemetry=True))
+        from projections.at import asked
 
-    form = writing.chosen(wanted, file)
-    with reading(ctx) as connection:
-        found = build(connection, basis.of(connection, settings_of(ctx).now))
-    writing.write(writing.render(found, page(found), form, table), file)
+        moment = moment_of(ctx, ledger, at)
+        with asked(ledger, moment.position, question) as past:
+            return build(Source(past, ledger, moment.position, moment.now, telemetry=False))

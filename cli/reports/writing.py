@@ -53,8 +53,9 @@ def render(report: Any, page: Page, form: ReportFormat, table: str | None) -> st
             return output.text_of(lines, tables) + "\n"
 
 
-def write(text: str, file: Path | None) -> None:
-    """To stdout, or into a file. Raises: NotWritable."""
+def write(report: Any, page: Page, form: ReportFormat, table: str | None, file: Path | None) -> None:
+    """A report to stdout, or into a file. Raises: UnknownReportTable, NotWritable."""
+    text = render(report, page, form, table)
     if file is None:
         typer.echo(text, nl=False)
         return

@@ -14,9 +14,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
-from projections.reports.basis import Basis
+from projections.reports.basis import Basis, basis_of
+from projections.reports.source import Source
 from projections.reports.values import Period, Span, Time, Wanted
 
 HOUR, DAY = 3600, 86_400
@@ -89,22 +90,23 @@ class ActivityReport:
     busy: tuple[Busy, ...]
 
 
-def build(connection: Connection, basis: Basis, wanted: Wanted) -> ActivityReport:
+def build(source: Source, wanted: Wanted) -> ActivityReport:
     """The report."""
+    basis = basis_of(source)
     period = wanted.within(basis.began, basis.at)
     limits = {"since": int(period.since), "until": int(period.until), "position": basis.head.position}
     where = "position <= :position AND recorded_at >= :since AND recorded_at <= :until"
-    rows = connection.execute(
+    rows = source.ledger.execute(
         text(
             "SELECT actor, topic, count(*), min(recorded_at), max(recorded_at) FROM event "
             f"WHERE {where} GROUP BY actor, topic ORDER BY actor, topic"
         ),
         limits,
     ).all()
-    roles: dict[str, str] = dict(connection.execute(text("SELECT member, role FROM release_member")).all())
+    roles: dict[str, str] = dict(source.tables.execute(text("SELECT member, role FROM release_member")).all())
     actors = _actors(rows, roles)
     width = next((w for w in _WIDTHS if (period.until - period.since) // w < _BARS), _WIDTHS[-1])
-    counted = connection.execute(
+    counted = source.ledger.execute(
         text(f"SELECT recorded_at / {width} AS stretch, count(*) FROM event WHERE {where} GROUP BY 1"), limits
     )
     counts: dict[int, int] = dict(counted.all())

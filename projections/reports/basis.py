@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import orjson
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
 from ledger.store import events
+from projections.reports.source import Source
 from projections.reports.values import Time
 
 
@@ -42,18 +43,18 @@ class Basis:
     began: Time
 
 
-def of(connection: Connection, now: int) -> Basis:
-    """What all reports of this transaction are made from."""
-    head = events.head(connection)
-    first = events.get(connection, 1)
-    found = connection.execute(
+def basis_of(source: Source) -> Basis:
+    """What a report is made from."""
+    root = events.frontier_at(source.ledger, source.position).root()
+    first = events.get(source.ledger, 1)
+    found = source.ledger.execute(
         text("SELECT size, note FROM checkpoint WHERE size < :position ORDER BY size DESC LIMIT 1"),
-        {"position": head.size},
+        {"position": source.position},
     ).first()
     return Basis(
         orjson.loads(first.payload)["factory"] if first else "",
-        Head(head.size, head.root.hex()),
+        Head(source.position, root.hex()),
         SignedCheckpoint(*found) if found else None,
-        Time(now),
-        Time(first.recorded_at if first else now),
+        Time(source.now),
+        Time(first.recorded_at if first else source.now),
     )

@@ -20,7 +20,8 @@ from sqlalchemy import Connection, text
 from projections.membership import holder, in_wave
 from projections.queries import expiry
 from projections.queries.expiry import Kind
-from projections.reports.basis import Basis
+from projections.reports.basis import Basis, basis_of
+from projections.reports.source import Source
 from projections.reports.values import Span, Time, Wanted
 
 _VIEWS = f"""
@@ -85,11 +86,12 @@ class ExpiryReport:
     keys: tuple[ExpiringKey, ...]
 
 
-def build(connection: Connection, basis: Basis, wanted: Wanted) -> ExpiryReport:
+def build(source: Source, wanted: Wanted) -> ExpiryReport:
     """The report; with an end of the period only what expires up to it."""
-    views = _devices(connection)
-    found = [_expiring(one, views, basis.at) for one in expiry.expiries(connection)]
-    keys = _keys(connection)
+    basis = basis_of(source)
+    views = _devices(source.tables)
+    found = [_expiring(one, views, basis.at) for one in expiry.expiries(source.tables)]
+    keys = _keys(source.tables)
     if wanted.until is not None:
         found = [one for one in found if one.expires <= wanted.until]
         keys = [key for key in keys if key.expires <= wanted.until]

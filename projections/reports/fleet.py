@@ -17,9 +17,10 @@ from sqlalchemy import Connection, text
 from projections.queries import status
 from projections.queries.status import TagRow
 from projections.reports import history, share
-from projections.reports.basis import Basis
+from projections.reports.basis import Basis, basis_of
 from projections.reports.history import FleetState
 from projections.reports.share import Share
+from projections.reports.source import Source
 from projections.reports.values import Period, Span, Time, Wanted
 
 HOUR, DAY = 3600, 86_400
@@ -98,19 +99,20 @@ class _Parts(NamedTuple):
     versions: tuple[Version, ...]
 
 
-def build(connection: Connection, basis: Basis, wanted: Wanted, *, telemetry: bool = True) -> FleetReport:
-    """The report; without telemetry where the past is asked."""
+def build(source: Source, wanted: Wanted) -> FleetReport:
+    """The report."""
+    basis = basis_of(source)
     period = wanted.within(basis.began, basis.at)
-    rows = status.tags(connection, online_since=basis.at - SILENCES[0])
+    rows = status.tags(source.tables, online_since=None)
     parts = _parts(rows)
-    measured = history.walk(connection, basis.head.position, period, _measure)
+    measured = history.walk(source, period, _measure)
     return FleetReport(
         basis,
         period,
-        *status.devices(connection),
+        *status.devices(source.tables),
         parts.offered,
         parts.versions,
-        _silences(connection, basis.at) if telemetry else None,
+        _silences(source.tables, basis.at) if source.telemetry else None,
         share.of(measured),
     )
 

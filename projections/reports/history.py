@@ -17,11 +17,11 @@ from itertools import repeat
 from typing import Any, NamedTuple, TypeVar
 
 import orjson
-from sqlalchemy import Connection
 
 from ledger.domain.values import known_target
 from ledger.store import events
 from ledger.store.events import Row
+from projections.reports.source import Source
 from projections.reports.values import Period
 
 POINTS = 120  # the most that a curve has: a pixel or more each on a phone
@@ -117,8 +117,7 @@ class _Codes(dict[tuple[str, bool], int]):
 
 
 def walk(
-    connection: Connection,
-    until: int,
+    source: Source,
     period: Period,
     measure: Callable[[FleetState], _T],
     *,
@@ -126,7 +125,7 @@ def walk(
 ) -> list[tuple[int, _T]]:
     """Measure the fleet over a period: at its start, at the last change in each of so many slices of it, at its end.
 
-    Neighbours that are equal are one point, but for the end. `until` is the ledger's position.
+    Neighbours that are equal are one point, but for the end.
     """
     state = FleetState()
     points: list[tuple[int, _T]] = []
@@ -138,7 +137,7 @@ def walk(
 
     length = period.until - period.since + 1
     pending = (-1, int(period.since))
-    for row in events.read(connection, topics=(*_FLEET, *_OFFERS), until=until):
+    for row in events.read(source.ledger, topics=(*_FLEET, *_OFFERS), until=source.position):
         if row.recorded_at > period.until:
             break
         slice_ = (row.recorded_at - period.since) * slices // length if row.recorded_at > period.since else -1

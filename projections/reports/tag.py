@@ -11,8 +11,9 @@ from ledger.domain.values import known_target
 from projections.queries import targets
 from projections.queries.waves import known_numbers
 from projections.reports import history, share, waves
-from projections.reports.basis import Basis
+from projections.reports.basis import Basis, basis_of
 from projections.reports.share import Share
+from projections.reports.source import Source
 from projections.reports.values import Period, Time, Wanted
 from projections.reports.waves import WaveSummary
 
@@ -58,21 +59,22 @@ class TagReport:
     share: Share
 
 
-def build(connection: Connection, basis: Basis, name: str, wanted: Wanted) -> TagReport:
+def build(source: Source, name: str, wanted: Wanted) -> TagReport:
     """The report. Raises: UnknownTag."""
+    basis = basis_of(source)
     known = text(
         "SELECT 1 FROM fleet_name WHERE kind = 'tag' AND name = :tag UNION SELECT 1 FROM release_wave WHERE tag = :tag"
     )
-    if connection.execute(known, {"tag": name}).first() is None:
+    if source.tables.execute(known, {"tag": name}).first() is None:
         raise UnknownTag(tag=name[:100])
     period = wanted.within(basis.began, basis.at)
-    measured = history.walk(connection, basis.head.position, period, lambda state: share.measure(state, name))
+    measured = history.walk(source, period, lambda state: share.measure(state, name))
     return TagReport(
         basis,
         period,
         name,
-        _now(connection, name),
-        waves.summaries(connection, period, name),
+        _now(source.tables, name),
+        waves.summaries(source.tables, period, name),
         share.of(measured),
     )
 

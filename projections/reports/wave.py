@@ -21,8 +21,9 @@ from ledger.domain.wave import UnknownWave
 from ledger.store import events
 from projections.queries import waves as query
 from projections.reports import history, waves
-from projections.reports.basis import Basis
+from projections.reports.basis import Basis, basis_of
 from projections.reports.history import FleetState
+from projections.reports.source import Source
 from projections.reports.values import Period, Span, Time
 from projections.reports.waves import WaveSummary
 
@@ -115,17 +116,18 @@ class WaveReport:
     adoption: tuple[Adoption, ...]
 
 
-def build(connection: Connection, basis: Basis, name: str) -> WaveReport:
+def build(source: Source, name: str) -> WaveReport:
     """The report. Raises: UnknownWave."""
-    wave, row = waves.one(connection, name), query.find(connection, name)
+    basis = basis_of(source)
+    wave, row = waves.one(source.tables, name), query.find(source.tables, name)
     if wave is None or row is None:
         raise UnknownWave(wave=name[:100])
-    details = query.details(connection, row)
-    counted = query.count(connection, row, online_since=basis.at)
-    own = list(events.read(connection, stream=f"wave:{name}"))
+    details = query.details(source.tables, row)
+    counted = query.count(source.tables, row, online_since=None)
+    own = list(events.read(source.ledger, stream=f"wave:{name}", until=source.position))
     begin = orjson.loads(own[0].payload)
-    period = Period(wave.created_at, Time(_next_init(connection, wave) or max(basis.at, wave.created_at)))
-    measured = history.walk(connection, basis.head.position, period, _adoption_of(wave), slices=_FINE)
+    period = Period(wave.created_at, Time(_next_init(source.tables, wave) or max(basis.at, wave.created_at)))
+    measured = history.walk(source, period, _adoption_of(wave), slices=_FINE)
     if wave.finished_at is not None:
         measured = _while_it_moves(measured, wave.finished_at)
     return WaveReport(
@@ -136,10 +138,10 @@ def build(connection: Connection, basis: Basis, name: str) -> WaveReport:
         Time(details.expires),
         details.threshold,
         tuple(begin["targets"]),
-        _pruned(connection, wave),
+        _pruned(source, wave),
         tuple(_signatures(own)),
         tuple(_rollouts(details.rollouts)),
-        tuple(_timeline(connection, wave, own)),
+        tuple(_timeline(source, wave, own)),
         Counts(counted.total, counted.updated, counted.scheduled, counted.unscheduled),
         tuple(_milestone(measured, percent, wave.created_at) for percent in MILESTONES),
         tuple(Adoption(Time(at), *value) for at, value in history.thin(measured)),
@@ -179,11 +181,11 @@ def _milestone(measured: Sequence[Measured], percent: int, since: int) -> Milest
     return Milestone(percent, None, None)
 
 
-def _pruned(connection: Connection, wave: WaveSummary) -> tuple[str, ...]:
+def _pruned(source: Source, wave: WaveSummary) -> tuple[str, ...]:
     """The names of what left production with the wave: known only once it is complete."""
     if wave.status != "complete" or not wave.prune:
         return ()
-    rows = events.read(connection, stream=f"tag:{wave.tag}", topics=("targets.pruned/1",))
+    rows = events.read(source.ledger, stream=f"tag:{wave.tag}", topics=("targets.pruned/1",), until=source.position)
     found = (orjson.loads(row.payload) for row in rows)
     return tuple(name for data in found if data["wave"] == wave.name for name in data["targets"])
 
@@ -202,7 +204,7 @@ def _rollouts(found: Sequence[query.RolloutRow]) -> Iterator[Rollout]:
         yield Rollout(Time(row.at), row.by, row.group, row.full_group, row.listed, row.devices, reached)
 
 
-def _timeline(connection: Connection, wave: WaveSummary, own: Sequence[events.Row]) -> list[Moment]:
+def _timeline(source: Source, wave: WaveSummary, own: Sequence[events.Row]) -> list[Moment]:
     what = {
         "wave.initialized/1": "init",
         "wave.signed/1": "signed",
@@ -212,9 +214,22 @@ def _timeline(connection: Connection, wave: WaveSummary, own: Sequence[events.Ro
         "wave.canceled/1": "cancel",
     }
     moments = [Moment(row.position, Time(row.recorded_at), row.actor, what.get(row.topic, row.topic)) for row in own]
-    statement = text("SELECT min(position) FROM release_document WHERE wave = :wave AND view = :view")
-    position = connection.execute(statement, {"wave": wave.name, "view": f"wave/{wave.name}"}).scalar()
-    shown = events.get(connection, position) if position else None
+    shown = _first_shown(source, wave, own)
     if shown:
         moments.append(Moment(shown.position, Time(shown.recorded_at), shown.actor, "published"))
     return sorted(moments, key=lambda moment: moment.position)
+
+
+def _first_shown(source: Source, wave: WaveSummary, own: Sequence[events.Row]) -> events.Row | None:
+    """The first publication that has the wave's view: one of the first after its first rollout."""
+    begun = next((row.position for row in own if row.topic == "wave.rolled-out/1"), None)
+    if begun is None:
+        return None
+    stream = f"publication:production:{wave.tag}"
+    for row in events.read(source.ledger, stream=stream, after=begun, until=source.position):
+        if wave.finished_at is not None and row.recorded_at > wave.finished_at:
+            break
+        data = orjson.loads(row.payload)
+        if any(view["view"] == f"wave/{wave.name}" for view in data.get("views", ())):
+            return row
+    return None

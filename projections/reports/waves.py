@@ -13,7 +13,8 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, text
 
-from projections.reports.basis import Basis
+from projections.reports.basis import Basis, basis_of
+from projections.reports.source import Source
 from projections.reports.values import Period, Span, Time, Wanted
 
 _SELECT = (
@@ -75,10 +76,11 @@ class WavesReport:
     waves: tuple[WaveSummary, ...]
 
 
-def build(connection: Connection, basis: Basis, wanted: Wanted) -> WavesReport:
+def build(source: Source, wanted: Wanted) -> WavesReport:
     """The report."""
+    basis = basis_of(source)
     period = wanted.within(basis.began, basis.at)
-    found = summaries(connection, period)
+    found = summaries(source.tables, period)
     reasons = Counter(wave.reason for wave in found if wave.status == "canceled")
     return WavesReport(
         basis,
