@@ -14,12 +14,19 @@ from cli.context import moment_of, reading_ledger, settings_of
 from cli.options import At, Wave, group
 from ledger.store import events
 from projections import questions
-from projections.questions import EVERYTHING, Question
+from projections.questions import EVERYTHING
 from projections.reports.source import Source
 from projections.reports.values import Wanted
 
-MEMBERS = ("member.added/1", "member.removed/1")
-WAVES = ("wave.initialized/1", "wave.rolled-out/1", "wave.completed/1", "wave.canceled/1")
+# What of the past each report needs in tables. The rest of it is read from the ledger's events.
+QUESTIONS = {
+    "waves": questions.topics("wave.initialized/1", "wave.rolled-out/1", "wave.completed/1", "wave.canceled/1"),
+    "tag": questions.counts(),
+    "wave": questions.counts(),
+    "fleet": EVERYTHING,
+    "activity": questions.topics("member.added/1", "member.removed/1"),
+    "expiry": EVERYTHING,
+}
 
 _Report = TypeVar("_Report")
 
@@ -84,7 +91,7 @@ def waves(
     from projections.reports.waves import build
 
     wanted = _wanted(since, until)
-    found = _built(ctx, at, questions.topics(*WAVES), lambda source: build(source, wanted))
+    found = _built(ctx, at, "waves", lambda source: build(source, wanted))
     writing.write(found, page(found), writing.chosen(format, output), table, output)
 
 
@@ -108,7 +115,7 @@ def tag(
     from projections.reports.tag import build
 
     wanted = _wanted(since, until)
-    found = _built(ctx, at, questions.counts(), lambda source: build(source, tag, wanted))
+    found = _built(ctx, at, "tag", lambda source: build(source, tag, wanted))
     writing.write(found, page(found), writing.chosen(format, output), table, output)
 
 
@@ -129,7 +136,7 @@ def wave(
     from cli.reports.pages.wave import page
     from projections.reports.wave import build
 
-    found = _built(ctx, at, questions.counts(), lambda source: build(source, wave))
+    found = _built(ctx, at, "wave", lambda source: build(source, wave))
     writing.write(found, page(found), writing.chosen(format, output), table, output)
 
 
@@ -152,7 +159,7 @@ def fleet(
     from projections.reports.fleet import build
 
     wanted = _wanted(since, until)
-    found = _built(ctx, at, EVERYTHING, lambda source: build(source, wanted))
+    found = _built(ctx, at, "fleet", lambda source: build(source, wanted))
     writing.write(found, page(found), writing.chosen(format, output), table, output)
 
 
@@ -175,7 +182,7 @@ def activity(
     from projections.reports.activity import build
 
     wanted = _wanted(since, until)
-    found = _built(ctx, at, questions.topics(*MEMBERS), lambda source: build(source, wanted))
+    found = _built(ctx, at, "activity", lambda source: build(source, wanted))
     writing.write(found, page(found), writing.chosen(format, output), table, output)
 
 
@@ -199,7 +206,7 @@ def expiry(
     from projections.reports.expiry import build
 
     wanted = _wanted(None, until)
-    found = _built(ctx, at, EVERYTHING, lambda source: build(source, wanted))
+    found = _built(ctx, at, "expiry", lambda source: build(source, wanted))
     writing.write(found, page(found), writing.chosen(format, output), table, output)
 
 
@@ -213,13 +220,13 @@ def _wanted(since: str | None, until: str | None) -> Wanted:
     return Wanted(first, last)
 
 
-def _built(ctx: typer.Context, at: str | None, question: Question, build: Callable[[Source], _Report]) -> _Report:
-    """The report, of now or of the moment that ``--at`` names, for which as much is folded as `question` asks."""
+def _built(ctx: typer.Context, at: str | None, kind: str, build: Callable[[Source], _Report]) -> _Report:
+    """The report, of now or of the moment that ``--at`` names."""
     with reading_ledger(ctx) as ledger:
         if at is None:
             return build(Source(ledger, ledger, events.head(ledger).size, settings_of(ctx).now, telemetry=True))
         from projections.at import asked
 
         moment = moment_of(ctx, ledger, at)
-        with asked(ledger, moment.position, question) as past:
+        with asked(ledger, moment.position, QUESTIONS[kind]) as past:
             return build(Source(past, ledger, moment.position, moment.now, telemetry=False))

@@ -128,11 +128,10 @@ def build(source: Source, name: str) -> WaveReport:
     begin = orjson.loads(own[0].payload)
     period = Period(wave.created_at, Time(_next_init(source.tables, wave) or max(basis.at, wave.created_at)))
     measured = history.walk(source, period, _adoption_of(wave), slices=_FINE)
-    if wave.finished_at is not None:
-        measured = _while_it_moves(measured, wave.finished_at)
+    shown = measured if wave.finished_at is None else _while_it_moves(measured, wave.finished_at)
     return WaveReport(
         basis,
-        Period(wave.created_at, Time(measured[-1][0])),
+        Period(wave.created_at, Time(shown[-1][0])),
         wave,
         begin["source_tag"],
         Time(details.expires),
@@ -144,7 +143,7 @@ def build(source: Source, name: str) -> WaveReport:
         tuple(_timeline(source, wave, own)),
         Counts(counted.total, counted.updated, counted.scheduled, counted.unscheduled),
         tuple(_milestone(measured, percent, wave.created_at) for percent in MILESTONES),
-        tuple(Adoption(Time(at), *value) for at, value in history.thin(measured)),
+        tuple(Adoption(Time(at), *value) for at, value in history.thin(shown)),
     )
 
 
@@ -169,7 +168,7 @@ def _adoption_of(wave: WaveSummary) -> Any:
 def _while_it_moves(measured: Sequence[Measured], finished_at: int) -> list[Measured]:
     """Without the flat end: up to the last change of who runs it, but not before the wave's end."""
     moves = [at for (at, now), (_, before) in pairwise(reversed(measured)) if now[1:] != before[1:]]
-    end = max(finished_at, *moves[:1])
+    end = max([finished_at, *moves[:1]])
     kept = [(at, value) for at, value in measured if at <= end]
     return kept if kept[-1][0] == end else [*kept, (end, kept[-1][1])]
 
