@@ -224,7 +224,10 @@ def _built(ctx: typer.Context, at: str | None, kind: str, build: Callable[[Sourc
     """The report, of now or of the moment that ``--at`` names."""
     with reading_ledger(ctx) as ledger:
         if at is None:
-            return build(Source(ledger, ledger, events.head(ledger).size, settings_of(ctx).now, telemetry=True))
+            head = events.head(ledger)
+            # A clock that is behind the ledger must not hide its newest events: time never goes back in there either.
+            now = max(settings_of(ctx).now, head.recorded_at)
+            return build(Source(ledger, ledger, head.size, now, telemetry=True))
         from projections.at import asked
 
         moment = moment_of(ctx, ledger, at)

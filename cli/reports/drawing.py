@@ -24,7 +24,7 @@ _STEPS = [
     *(_MINUTE * n for n in (1, 2, 5, 10, 15, 30)), *(_HOUR * n for n in (1, 2, 3, 6, 12)),
     *(_DAY * n for n in (1, 2, 3, 7, 14)),
 ]  # fmt: skip
-_MONTHS = (1, 2, 3, 6, 12, 24, 60, 120)
+_MONTHS = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600)
 _TICKS = 5  # the most that fit on a phone
 
 
