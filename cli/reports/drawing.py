@@ -181,7 +181,9 @@ def _steps(points: Sequence[tuple[int, int]], end: int) -> list[tuple[int, int]]
 
 
 def _lane(lane: Lane, chart: LaneChart) -> DrawnLane:
-    boxes = [_box(bar, chart) for bar in lane.bars]
+    # A label inside a bar would lie under dots; those of tone "mark" stand below it.
+    free = all(mark.tone == "mark" for mark in lane.marks)
+    boxes = [_box(bar, chart, free=free) for bar in lane.bars]
     dots = [Dot(mark.label, mark.tone, 100 * _part(mark.at, chart.start, chart.end)) for mark in _inside(lane, chart)]
     return DrawnLane(lane.label, boxes, dots)
 
@@ -190,12 +192,14 @@ def _inside(lane: Lane, chart: LaneChart) -> list[Mark]:
     return [mark for mark in lane.marks if chart.start <= mark.at <= chart.end]
 
 
-def _box(bar: Bar, chart: LaneChart) -> Box:
+def _box(bar: Bar, chart: LaneChart, *, free: bool) -> Box:
     start = 100 * _part(max(bar.start, chart.start), chart.start, chart.end)
     end = 100 * _part(chart.end if bar.end is None else bar.end, chart.start, chart.end)
     width = max(end - start, THINNEST)
     short = bar.label.partition(",")[0].partition(":")[0]
-    return Box(bar.label, short, bar.tone, min(start, 100 - THINNEST), width, fits=3.4 * width > 6.6 * len(short) + 8)
+    return Box(
+        bar.label, short, bar.tone, min(start, 100 - THINNEST), width, fits=free and 3.4 * width > 6.6 * len(short) + 8
+    )
 
 
 def _part(at: int, start: int, end: int) -> float:
