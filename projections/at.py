@@ -7,8 +7,8 @@ Rules of this module:
   so the past is asked with the same queries as the present.
 * Beside the projections there are ``head`` and ``event``: the head as it was, and of the events those that a question
   may read besides. ``event`` has no leaves: a proof is about the ledger and is asked of the ledger.
-* Telemetry is no history, so ``sighting`` is empty. What reached a destination is none either: in the past a view counts
-  as published from the event on that records its publication.
+* Telemetry is no history, so ``sighting`` is empty. What reached a destination is none either: in the past a view
+  counts as published from the event on that records its publication.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Index, MetaData, Table, create_engine, text
+from sqlalchemy import Column, Connection, Index, MetaData, Table, create_engine, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.pool import StaticPool
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -158,16 +158,16 @@ def _tables() -> tuple[str, ...]:
     made = [table for part in parts for table in part.tables.values()]
     indexes = [index for table in made for index in table.indexes if index.unique or _is_partial(index)]
     dialect = sqlite.dialect()
-    statements = [*map(CreateTable, made), *map(CreateIndex, indexes)]
+    statements: list[CreateTable | CreateIndex] = [*map(CreateTable, made), *map(CreateIndex, indexes)]
     return tuple(str(statement.compile(dialect=dialect)) for statement in statements)
 
 
 def _ledger_tables() -> MetaData:
     metadata = MetaData()
-    Table("event", metadata, *(tables.event.c[name]._copy() for name in _EVENT))
+    columns = [tables.event.c[name] for name in _EVENT]
+    Table("event", metadata, *(Column(c.name, c.type, primary_key=c.primary_key) for c in columns))
     tables.head.to_metadata(metadata)
     return metadata
-
 
 
 def _is_partial(index: Index) -> bool:

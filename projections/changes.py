@@ -4,7 +4,7 @@ Rules of this module:
 
 * The event is folded in memory, on top of the past that it depends on. So the answer is the folds' own.
 * Rows of the fleet are told with names, not with the dense integers that stand for them, which differ in memory.
-* A rollout to a whole group is one row: the devices that it reaches have none of their own.
+* A rollout to a whole group is one row: only devices that run its targets already get rows of their own.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Boolean, Connection, text
 
+from ledger.store import events
 from ledger.store.events import Row
-from projections import at, questions, runner
+from projections import at, history, questions, runner
 from projections.questions import Question
 
 _NAMED = {"tag": "tag", "grp": "group", "hw": "hardware", "target": "target", "wave": "wave", "active": "wave"}
 _INTERNAL = {"fleet_name", "fleet_history"}  # the integers themselves, and where each device's events are
+_NOTES = {("fleet_tag", "moved")}  # of any of the tag's devices
+_SMALL = ("member.added/1", "member.removed/1", "root.published/1", "online-key.set/1")  # the factory's and trust's
 _State = dict[str, dict[tuple[Any, ...], dict[str, Any]]]
 
 
@@ -72,31 +75,45 @@ def _about(ledger: Connection, row: Row) -> Question:
     kind, _, name = row.stream.partition(":")
     data = orjson.loads(row.payload)
     match kind:
-        case "fleet" | "rollout":
-            return questions.of_devices(data["uuids"] if kind == "fleet" else data["devices"])
+        case "fleet":
+            about = questions.of_devices(data["uuids"])
+        case "rollout":
+            about = questions.of_devices(data["devices"])
         case "tag":
-            return questions.of_tag(name, fleet=True)
+            about = questions.of_tag(name, fleet=True)
         case "wave":
-            return questions.of_tag(questions.tag_of(ledger, name), fleet=True)
+            about = _about_wave(ledger, name, row.position, whole_group=data.get("full_group", False))
         case "catalog":
-            return questions.catalog()
+            about = questions.catalog()
         case "publication" if name.startswith("production:"):
-            return questions.of_tag(name.partition(":")[2], publications=True)
+            about = questions.of_tag(name.partition(":")[2], publications=True)
         case "publication":
-            return questions.of_stream(row.stream)
-    return questions.topics(row.topic, "member.added/1", "member.removed/1", "online-key.set/1")
+            about = questions.of_stream(row.stream)
+        case _:
+            about = questions.topics(*_SMALL)
+    return about
+
+
+def _about_wave(ledger: Connection, wave: str, position: int, *, whole_group: bool) -> Question:
+    first = next(events.read(ledger, stream=f"wave:{wave}", limit=1))
+    data = orjson.loads(first.payload)
+    if not whole_group:
+        return questions.of_tag(data["tag"], fleet=True)
+    return questions.of_devices(history.reporters(ledger, data["targets"], position), tags=[data["tag"]])
 
 
 def _state(past: Connection) -> _State:
-    names = {
-        (kind, id_): name for kind, id_, name in past.execute(text("SELECT kind, id, name FROM fleet_name")).all()
-    }
-    uuids = dict(past.execute(text("SELECT dev, uuid FROM fleet_device")).all())
+    names = {(kind, id_): name for kind, id_, name in past.execute(text("SELECT kind, id, name FROM fleet_name")).all()}
+    uuids: dict[int, str] = dict(past.execute(text("SELECT dev, uuid FROM fleet_device")).all())
     state: _State = {}
     for table, layout in _layouts().items():
         found = past.execute(text(f"SELECT * FROM {table}")).mappings() if table not in _INTERNAL else ()
         rows = [
-            {name: bool(value) if name in layout.truths and value is not None else value for name, value in row.items()}
+            {
+                name: bool(value) if name in layout.truths and value is not None else value
+                for name, value in row.items()
+                if (table, name) not in _NOTES
+            }
             for row in found
         ]
         if table.startswith("fleet_"):
@@ -105,9 +122,7 @@ def _state(past: Connection) -> _State:
     return state
 
 
-def _with_names(
-    row: dict[str, Any], names: Mapping[tuple[str, int], str], uuids: Mapping[int, str]
-) -> dict[str, Any]:
+def _with_names(row: dict[str, Any], names: Mapping[tuple[str, int], str], uuids: Mapping[int, str]) -> dict[str, Any]:
     named = {column: names.get((_NAMED[column], value)) for column, value in row.items() if column in _NAMED}
     device = {"dev": uuids.get(row["dev"])} if "dev" in row else {}
     return row | named | device

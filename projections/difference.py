@@ -25,7 +25,7 @@ _Answers = dict[str, dict[str, _Facts]]
 
 
 class Difference(NamedTuple):
-    """Something that is new (`before` is None), gone (`after` is None) or has other facts: then only those are given."""
+    """Something that is new (`before` is None), gone (`after` is None) or has other facts: then those are given."""
 
     section: str
     name: str
@@ -91,17 +91,19 @@ def _tags(past: Connection) -> dict[str, _Facts]:
     for tag, active in past.execute(text("SELECT tag, active_wave FROM release_tag")).all():
         production = targets.production(past, tag)
         found.setdefault(tag, {}).update(
-            active_wave=active, production=sorted(production.targets), production_wave=production.wave
+            active_wave=active, production=sorted(production.targets), production_wave=production.content
         )
     names = ("production_devices", "production_latest", "wave_devices", "wave_latest", "ci_devices", "ci_latest")
-    empty = {**dict.fromkeys(names, 0), "active_wave": None, "production": [], "production_wave": None}
+    empty: _Facts = {**dict.fromkeys(names, 0), "active_wave": None, "production": [], "production_wave": None}
     return {tag: {**empty, **facts} for tag, facts in found.items()}
 
 
 def _waves(past: Connection) -> dict[str, _Facts]:
     rollouts = past.execute(text("SELECT wave, count(*), sum(devices) FROM release_rollout GROUP BY wave")).all()
     counts = {wave: (rolled_out, reached) for wave, rolled_out, reached in rollouts}
-    signatures = dict(past.execute(text("SELECT wave, count(*) FROM release_signature GROUP BY wave")).all())
+    signatures: dict[str, int] = dict(
+        past.execute(text("SELECT wave, count(*) FROM release_signature GROUP BY wave")).all()
+    )
     every, _ = waves.listing(past, status=None, tag=None, limit=-1, page=1)
     return {
         wave.name: {

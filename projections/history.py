@@ -36,7 +36,7 @@ def rows(ledger: Connection, uuids: Sequence[str], until: int) -> list[Row]:
 
 
 def find(ledger: Connection, name: str, until: int) -> list[str]:
-    """The uuids of the device that `name` is the uuid of, if it was in the fleet; else of all that were ever called so."""
+    """The device that `name` is the uuid of, if it was in the fleet; else all that were ever called so, as uuids."""
     own = [row for row in rows(ledger, [name], until) if row.topic in {*_DESCRIBED, _REMOVED}]
     if own and own[-1].topic != _REMOVED:
         return [name]
@@ -69,14 +69,25 @@ def last_states(rows: Iterable[Row]) -> dict[str, tuple[str, bool]]:
     return found
 
 
+def reporters(ledger: Connection, targets: Iterable[str], until: int) -> list[str]:
+    """The devices that ever said to run one of the targets."""
+    found = [uuid for name in targets for uuid in _with(ledger, ("devices.reported/1",), "targets", name, until)]
+    return list(dict.fromkeys(found))
+
+
 def _called(ledger: Connection, name: str, until: int) -> list[str]:
-    """The devices that ever had the name. To look for its text is cheaper than to read every device."""
-    text = orjson.dumps(name)
+    """The devices that ever had the name."""
+    return _with(ledger, _DESCRIBED, "names", name, until)
+
+
+def _with(ledger: Connection, topics: Sequence[str], of: str, value: str, until: int) -> list[str]:
+    """The devices that have a value in a column. To look for its text is cheaper than to read every batch."""
+    text = orjson.dumps(value)
     found: list[str] = []
-    for row in events.read(ledger, topics=_DESCRIBED, until=until):
+    for row in events.read(ledger, topics=topics, until=until):
         if text in row.payload:
             data = orjson.loads(row.payload)
-            found += [uuid for uuid, called in zip(data["uuids"], data["names"], strict=True) if called == name]
+            found += [uuid for uuid, has in zip(data["uuids"], data[of], strict=True) if has == value]
     return found
 
 

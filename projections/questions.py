@@ -96,14 +96,14 @@ def of_device(name: str) -> Question:
     return Question(lambda ledger, until: of_devices(history.find(ledger, name, until)).select(ledger, until))
 
 
-def of_devices(uuids: Sequence[str]) -> Question:
-    """These devices, and the tags that they were ever on."""
+def of_devices(uuids: Sequence[str], tags: Sequence[str] = ()) -> Question:
+    """These devices, and the tags that they were ever on; other tags besides."""
 
     def select(ledger: Connection, until: int) -> Rows:
         own = history.rows(ledger, uuids, until)
         state = history.last_states(own)
-        tags = {tag for row in own for tag in history.column(row, "tags")}
-        rows = [*own, *(row for tag in sorted(tags) for row in _of_tag(ledger, tag, until, publications=True))]
+        every = {*tags, *(tag for row in own for tag in history.column(row, "tags"))}
+        rows = [*own, *(row for tag in sorted(every) for row in _of_tag(ledger, tag, until, publications=True))]
         test = frozenset(tag for tag, production in state.values() if not production)
         for tag in sorted(test):
             rows += events.read(ledger, stream=f"publication:ci:{tag}", until=until)
@@ -112,13 +112,6 @@ def of_devices(uuids: Sequence[str]) -> Question:
         return _chosen(_in_order(rows))
 
     return Question(select)
-
-
-def tag_of(ledger: Connection, wave: str) -> str:
-    """The tag that a wave is for."""
-    first = next(events.read(ledger, stream=f"wave:{wave}", limit=1))
-    tag: str = orjson.loads(first.payload)["tag"]
-    return tag
 
 
 def _of_topics(ledger: Connection, until: int, is_wanted: Callable[[str], bool]) -> Rows:
@@ -134,8 +127,8 @@ def _of_tag(ledger: Connection, tag: str, until: int, *, publications: bool = Fa
     rows = list(own)
     on_offer = _on_offer(own)
     for wave in [orjson.loads(row.payload)["wave"] for row in own if row.topic == "tag.wave-opened/1"]:
-        for row in events.read(ledger, stream=f"wave:{wave}", until=until):
-            rows.append(row if wave in on_offer else _without_targets(row))
+        of_wave = events.read(ledger, stream=f"wave:{wave}", until=until)
+        rows += of_wave if wave in on_offer else map(_without_targets, of_wave)
     if publications:
         rows += events.read(ledger, stream=f"publication:production:{tag}", until=until)
     return rows

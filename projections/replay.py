@@ -2,8 +2,8 @@
 
 Rules of this module:
 
-* Every event is appended to a new store as if it happened now, with its own time and actor: leaves and root are computed
-  anew from what the events say. They must be those that the ledger had.
+* Every event is appended to a new store as if it happened now, with its own time and actor: leaves and root are
+  computed anew from what the events say. They must be those that the ledger had.
 * No private key is needed: what was signed is in the events, and the tree is written from them.
 * Clients look at the rebuilt tree with the clock of the moment. What had expired then is a finding: so it was.
 """
@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, text
 
 from ledger.codec import require_known
 from ledger.domain.values import from_epoch
+from ledger.merkle import Frontier
 from ledger.session import Ledger
 from ledger.store import engine as store
 from ledger.store import events, migrate
@@ -100,11 +101,13 @@ def _append(source: Connection, engine: Engine, until: int, progress: Progress) 
 
 def _checkpoints(source: Connection, engine: Engine, until: int) -> tuple[int, list[Problem]]:
     """How many of the ledger's checkpoints say what the new tree says, and those that don't."""
-    kept = source.execute(text("SELECT size, note FROM checkpoint WHERE size <= :until ORDER BY size"), {"until": until})
+    kept = source.execute(
+        text("SELECT size, note FROM checkpoint WHERE size <= :until ORDER BY size"), {"until": until}
+    )
     notes = {size: note.parse_note(signed) for size, signed in kept.all()}
-    problems, frontier, leaves = [], events.Frontier(), None
+    problems, frontier = [], Frontier()
     with store.reading(engine) as connection:
-        leaves = events.leaves(connection, until=until)
+        leaves = events.leaves(connection, until)
         for size, checkpoint in notes.items():
             frontier = frontier.extend(islice(leaves, size - frontier.size))
             if frontier.root() != checkpoint.root:

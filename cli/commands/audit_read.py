@@ -88,7 +88,7 @@ def show_event(
         if row is None:
             raise UnknownPosition(position=position, size=size)
         root = events.frontier_at(connection, size).root()
-        path = merkle.inclusion_proof(list(events.leaves(connection, until=size)), position - 1)
+        path = merkle.inclusion_proof(list(events.leaves(connection, size)), position - 1)
         changed = of_event(connection, row)
     leaf = merkle.leaf_hash(merkle.entry(*row))
     proof = {"index": position - 1, "size": size, "root": root.hex(), "path": [node.hex() for node in path]}

@@ -85,10 +85,11 @@ def list_targets(
         "version": found.version,
         "expires": when(found.expires),
         "targets": found.targets,
+        "wave": found.content,
     }
     rows = [(body["custom"]["version"], name, body["custom"]["hardwareIds"][0]) for name, body in found.targets.items()]
     line = f"production targets of tag {by_tag}" + (
-        f", expire {when(found.expires)}" if found.expires else ": none yet"
+        f" (wave {found.content}), expire {when(found.expires)}" if found.expires else ": none yet"
     )
     tables = [Table(["version", "name", "hardware id"], rows)] if rows else []
     show(Output(document, tables, [line] if chosen(format) is not Format.CSV else []), format)

@@ -103,6 +103,13 @@ def read(
     return _rows(connection, sql, tuple(values))
 
 
+def leaves(connection: Connection, until: int) -> Iterator[bytes]:
+    """The leaves of the Merkle tree, from the first position up to one."""
+    cursor = query(connection, "SELECT leaf FROM event WHERE position <= ? ORDER BY position", (until,))
+    while chunk := cursor.fetchmany(FETCH_ROWS):
+        yield from (leaf for (leaf,) in chunk)
+
+
 def get(connection: Connection, position: int) -> Row | None:
     """The event at a position."""
     return next(_rows(connection, f"{_SELECT} WHERE position = ?", (position,)), None)
@@ -139,13 +146,6 @@ def position_at(connection: Connection, seconds: int) -> int:
     return low
 
 
-def leaves(connection: Connection, *, until: int) -> Iterator[bytes]:
-    """The leaves of the tree up to a position, in their order."""
-    cursor = query(connection, "SELECT leaf FROM event WHERE position <= ? ORDER BY position", (until,))
-    while chunk := cursor.fetchmany(FETCH_ROWS):
-        yield from (leaf for (leaf,) in chunk)
-
-
 def stream_version(connection: Connection, stream: str) -> int:
     """The version of a stream's newest event, 0 if it has none."""
     found = query(connection, "SELECT max(version) FROM event WHERE stream = ?", (stream,)).fetchone()
@@ -176,7 +176,7 @@ def frontier_of_head(connection: Connection) -> tuple[Frontier, int]:
 def frontier_at(connection: Connection, size: int) -> Frontier:
     """The frontier of the ledger when it had so many events. Raises: HeadDamaged."""
     frontier, _ = frontier_of_head(connection)
-    return frontier if frontier.size == size else Frontier().extend(leaves(connection, until=size))
+    return frontier if frontier.size == size else Frontier().extend(leaves(connection, size))
 
 
 def add_checkpoint(connection: Connection, size: int, note: str) -> None:

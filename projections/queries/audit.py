@@ -12,6 +12,7 @@ from ledger.store import events
 from ledger.store.events import Row
 from projections import history
 
+
 class Filter(NamedTuple):
     """What to show; times in seconds since 1970, `until` included. `at` is the last position there is to see."""
 
@@ -38,8 +39,8 @@ _OF_WAVE = (
     "SELECT position FROM event WHERE stream = :wave_stream "
     "UNION SELECT e.position FROM release_rollout r "
     "JOIN event e ON e.stream = 'rollout:' || r.wave || ':' || r.rollout WHERE r.wave = :wave "
-    "UNION SELECT t.position FROM fleet_name n JOIN fleet_wave f ON f.wave = n.id JOIN release_wave w ON w.wave = n.name "
-    "JOIN event t ON t.stream = 'tag:' || w.tag AND t.position >= f.opened "
+    "UNION SELECT t.position FROM fleet_name n JOIN fleet_wave f ON f.wave = n.id "
+    "JOIN release_wave w ON w.wave = n.name JOIN event t ON t.stream = 'tag:' || w.tag AND t.position >= f.opened "
     "AND (f.closed IS NULL OR t.position <= f.closed) WHERE n.kind = 'wave' AND n.name = :wave"
 )
 _OF_TAG = (
@@ -89,16 +90,20 @@ def _conditions(connection: Connection, wanted: Filter) -> tuple[list[str], dict
         params["tag"] = wanted.tag
         for name, stream in (("tag", "tag"), ("production", "publication:production"), ("ci", "publication:ci")):
             params[f"{name}_stream"] = f"{stream}:{wanted.tag}"
-    if wanted.device is not None and wanted.at is None:
-        conditions.append(f"e.position IN ({_OF_DEVICE})")
+    if wanted.device is not None:
+        conditions.append(f"e.position IN ({_positions(connection, wanted.device, wanted.at)})")
         params["device"] = wanted.device
-    elif wanted.device is not None:  # whose name it was then is not in the live tables
-        positions = history.positions(connection, wanted.device, wanted.at)
-        conditions.append(f"e.position IN ({', '.join(map(str, positions)) or '0'})")
     if wanted.actor is not None:
         conditions.append("e.actor = :actor")
         params["actor"] = wanted.actor
     return conditions, params
+
+
+def _positions(connection: Connection, device: str, at: int | None) -> str:
+    """SQL for where a device's events are. Whose name it was in the past is not in the live tables."""
+    if at is None:
+        return _OF_DEVICE
+    return ", ".join(map(str, history.positions(connection, device, at))) or "0"
 
 
 def summary(row: Row) -> str:
@@ -127,7 +132,9 @@ def _changed(data: dict[str, Any]) -> str:
     if len(data["uuids"]) > 1:
         return f"changed {_devices(len(data['uuids']))}: {_some(data['names'])}"
     group, kind = data["groups"][0], "production" if data["production"][0] else "test"
-    return f"changed {kind} device {data['names'][0]}: tag {data['tags'][0]}, " + (f"group {group}" if group else "no group")
+    return f"changed {kind} device {data['names'][0]}: tag {data['tags'][0]}, " + (
+        f"group {group}" if group else "no group"
+    )
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:
@@ -166,7 +173,9 @@ _SUMMARIES: dict[str, Callable[[dict[str, Any]], str]] = {
     "member.removed/1": lambda d: f"removed member {d['member']}",
     "root.published/1": lambda d: f"published version {d['version']} of the {d['repository']} root",
     "online-key.set/1": lambda d: f"set the online {d['role']} key of {d['repository']}",
-    "ci-targets.imported/1": lambda d: f"imported {_count(len(d['targets']), 'CI target')}: {_some(list(d['targets']))}",
+    "ci-targets.imported/1": lambda d: (
+        f"imported {_count(len(d['targets']), 'CI target')}: {_some(list(d['targets']))}"
+    ),
     "ci-targets.pruned/1": lambda d: f"pruned {_count(len(d['names']), 'CI target')}: {_some(d['names'])}",
     "root.proposed/1": lambda d: f"proposed a root (update {d['update']})",
     "root.signed/1": lambda d: f"signed the proposed root (update {d['update']}) with key {d['keyid'][:12]}",
