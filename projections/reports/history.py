@@ -12,7 +12,7 @@ Rules of this module:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import repeat
 from typing import Any, NamedTuple, TypeVar
 
@@ -78,20 +78,23 @@ class FleetState:
                     self.production[data["tag"]] = offered
 
     def _change(self, facts: dict[str, int], new: dict[str, int]) -> None:
-        """Devices get another number or follow something else; only differences are counted, all of them at once."""
-        before = Counter(zip(*self._states(new), strict=True))
+        """Devices run something else, or follow something else: all that go the same way are one step."""
+        follow, run = map(self._where.get, new, repeat(0)), map(self._runs.get, new, repeat(0))
+        ways = Counter(zip(follow, run, new.values(), strict=True))
         facts.update(new)
-        after = Counter(zip(*self._states(new), strict=True))
-        after.subtract(before)
-        for (code, number), difference in after.items():
-            if code and difference:
-                counted = self.counts.setdefault(self._follows.names[code], Counter())
-                counted[number] += difference
-                if not counted[number]:
-                    del counted[number]
+        for (code, number, to), devices in ways.items():
+            self._count(code, number, -devices)
+            if facts is self._runs:
+                self._count(code, to, devices)
+            else:
+                self._count(to, number, devices)
 
-    def _states(self, uuids: dict[str, int]) -> tuple[Iterator[int], Iterator[int]]:
-        return map(self._where.get, uuids, repeat(0)), map(self._runs.get, uuids, repeat(0))
+    def _count(self, code: int, number: int, devices: int) -> None:
+        if code:  # 0: not in the fleet
+            counted = self.counts.setdefault(self._follows.names[code], Counter())
+            counted[number] += devices
+            if not counted[number]:
+                del counted[number]
 
     def _offer(self, data: dict[str, Any]) -> frozenset[int]:
         """What a wave offers: production, and its own, without what it prunes."""

@@ -87,7 +87,7 @@ def wave_lanes(found: Sequence[WaveSummary], period: Period, now: int) -> LaneCh
     start = max(period.since, min(wave.created_at for wave in shown)) if left else period.since
     return LaneChart(
         "Waves over time",
-        f"A bar for each wave from init to its end, on the lane of its tag; the dot below it is its first rollout.{left}",
+        f"A bar for each wave from init to its end, on the lane of its tag; the dot below is its first rollout.{left}",
         start,
         period.until,
         now,
