@@ -123,6 +123,52 @@ class NotWritable(LedgerError):
     problem: str
 
 
+class NotReadable(StorageFailure):
+    """A file that the command was told to read."""
+
+    message = "cannot read {path}: {problem}"
+    hint = "check the path and its permissions"
+    path: str
+    problem: str
+
+
+class FileExists(Refused):
+    """A proof, a checkpoint or an export never takes the place of another file."""
+
+    message = "{path} is there already"
+    hint = "name a new file: what was kept as evidence is never overwritten"
+    path: str
+
+
+class NoCheckpointFile(StorageFailure):
+    """What should be a checkpoint that was kept elsewhere is none, so nothing can be compared with it."""
+
+    message = "{path} is not a checkpoint: {problem}"
+    hint = "give the file that waveledger audit checkpoint -o FILE wrote, as it was written"
+    path: str
+    problem: str
+
+
+class NoLedgerKey(StorageFailure):
+    """What should say which key is the ledger's does not."""
+
+    message = "{path} does not give the ledger's key: {problem}"
+    hint = "give a root of the ledger (--root ROOT.json), or its public key (--key): 64 hex digits, or a PEM file"
+    path: str
+    problem: str
+
+
+class ProofBroken(CheckFailed):
+    """A proof that does not hold, or is none."""
+
+    message = "{path} proves nothing: {problem}"
+    hint = (
+        "get it again from the ledger (waveledger audit prove); if it still fails, that ledger is not what was signed"
+    )
+    path: str
+    problem: str
+
+
 class NothingToPublishWith(LedgerError):
     """No online keys where they are said to be."""
 

@@ -10,7 +10,7 @@ Rules of this module, for ever: they decide the bytes that devices and mirrors b
   (RFC 6962 §2.1). Events are leaves in order of position; position 1 has leaf index 0.
 * A frontier holds the roots of the largest complete subtrees from left to right, one for each bit set in the size. As
   bytes: the size (8 bytes, unsigned, big-endian), then 32 bytes for each root.
-* The verifiers know only sizes, roots and the proof, and take any bytes without raising.
+* Proofs are made here; who checks them needs `ledger.check` and nothing else.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import islice
 
 HASH_BYTES = 32
 EMPTY_ROOT = sha256(b"").digest()
@@ -106,93 +107,68 @@ def root_of(leaves: Iterable[bytes]) -> bytes:
     return Frontier().extend(leaves).root()
 
 
-def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
-    """The proof that leaf `index` (from 0) is in the tree over `leaves` (RFC 9162 §2.1.3.1)."""
-    if not 0 <= index < len(leaves):
-        raise RuntimeError(f"no leaf {index} in a tree of {len(leaves)}")
-    start, end = 0, len(leaves)
-    proof: list[bytes] = []
+def inclusion_proof(leaves: Iterable[bytes], index: int, size: int) -> list[bytes]:
+    """The proof that leaf `index` (from 0) is in the tree over the first `size` leaves (RFC 9162 §2.1.3.1).
+
+    The leaves are taken one after the other, and none of them is kept.
+    """
+    if not 0 <= index < size:
+        raise RuntimeError(f"no leaf {index} in a tree of {size}")
+    start, end = 0, size
+    path: list[tuple[int, int]] = []
     while end - start > 1:
         middle = start + _split(end - start)
         if index < middle:
-            proof.append(root_of(leaves[middle:end]))
+            path.append((middle, end))
             end = middle
         else:
-            proof.append(root_of(leaves[start:middle]))
+            path.append((start, middle))
             start = middle
-    return proof[::-1]
+    return _roots(leaves, path[::-1], (index, index + 1))
 
 
-def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> bool:
-    """Whether `proof` shows that `leaf` is number `index` (from 0) of the tree of `size` and `root` (§2.1.3.2)."""
-    if not 0 <= index < size:
-        return False
-    fn, sn, node = index, size - 1, leaf
-    for sibling in proof:
-        if sn == 0:
-            return False
-        if fn & 1 or fn == sn:
-            node = _join(sibling, node)
-            while fn and not fn & 1:
-                fn, sn = fn >> 1, sn >> 1
-        else:
-            node = _join(node, sibling)
-        fn, sn = fn >> 1, sn >> 1
-    return sn == 0 and node == root
-
-
-def consistency_proof(leaves: Sequence[bytes], old_size: int) -> list[bytes]:
-    """The proof that the tree over the first `old_size` leaves only grew into this one (RFC 9162 §2.1.4.1).
+def consistency_proof(leaves: Iterable[bytes], old_size: int, size: int) -> list[bytes]:
+    """The proof that the tree over the first `old_size` leaves only grew into that of `size` (RFC 9162 §2.1.4.1).
 
     It is empty where there is nothing to prove: for an old size of 0, and for the same size.
     """
-    if not 0 <= old_size <= len(leaves):
-        raise RuntimeError(f"a tree of {len(leaves)} never had size {old_size}")
-    if old_size in (0, len(leaves)):
+    if not 0 <= old_size <= size:
+        raise RuntimeError(f"a tree of {size} never had size {old_size}")
+    if old_size in (0, size):
         return []
-    start, end = 0, len(leaves)
-    proof: list[bytes] = []
+    start, end = 0, size
+    path: list[tuple[int, int]] = []
     while end != old_size:
         middle = start + _split(end - start)
         if old_size <= middle:
-            proof.append(root_of(leaves[middle:end]))
+            path.append((middle, end))
             end = middle
         else:
-            proof.append(root_of(leaves[start:middle]))
+            path.append((start, middle))
             start = middle
     if start:  # else the old tree is a whole subtree, whose root the verifier has
-        proof.append(root_of(leaves[start:end]))
-    return proof[::-1]
+        path.append((start, end))
+    return _roots(leaves, path[::-1], (start, end))
 
 
-def verify_consistency(old_size: int, new_size: int, old_root: bytes, new_root: bytes, proof: Sequence[bytes]) -> bool:
-    """Whether `proof` shows that the new tree starts with all of the old one (RFC 9162 §2.1.4.2)."""
-    if not 0 <= old_size <= new_size:
-        return False
-    if old_size == new_size:
-        return old_root == new_root and not proof
-    if old_size == 0:
-        return old_root == EMPTY_ROOT and not proof
-    path = list(proof)
-    if old_size & (old_size - 1) == 0:
-        path.insert(0, old_root)
-    if not path:
-        return False
-    fn, sn = old_size - 1, new_size - 1
-    while fn & 1:
-        fn, sn = fn >> 1, sn >> 1
-    old_node = new_node = path[0]
-    for sibling in path[1:]:
-        if sn == 0:
-            return False
-        if fn & 1 or fn == sn:
-            old_node, new_node = _join(sibling, old_node), _join(sibling, new_node)
-            while fn and not fn & 1:
-                fn, sn = fn >> 1, sn >> 1
-        else:
-            new_node = _join(new_node, sibling)
-        fn, sn = fn >> 1, sn >> 1
-    return sn == 0 and old_node == old_root and new_node == new_root
+def roots_at(leaves: Iterable[bytes], sizes: Iterable[int]) -> dict[int, bytes]:
+    """The roots that the tree over the leaves had at these sizes; sizes that it never had are left out."""
+    found: dict[int, bytes] = {}
+    frontier, source = Frontier(), iter(leaves)
+    for size in sorted(set(sizes)):
+        frontier = frontier.extend(islice(source, size - frontier.size))
+        if frontier.size != size:
+            break
+        found[size] = frontier.root()
+    return found
+
+
+def _roots(leaves: Iterable[bytes], path: Sequence[tuple[int, int]], rest: tuple[int, int]) -> list[bytes]:
+    """The roots of ranges of leaves. Together with `rest` they are all of the leaves: one pass finds them."""
+    source, found = iter(leaves), {}
+    for start, end in sorted({*path, rest}):
+        found[start, end] = root_of(islice(source, end - start))
+    return [found[part] for part in path]
 
 
 def _join(left: bytes, right: bytes) -> bytes:

@@ -13,7 +13,7 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import NamedTuple
@@ -26,6 +26,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from ledger.codec import require_known
 from ledger.domain.errors import BadInput, NotFound
 from ledger.domain.values import BadTime, format_time, from_epoch, parse_time, to_epoch
+from ledger.garbage import uncollected
 from ledger.store import bulk, events, tables
 from ledger.store.events import PLAIN
 from projections import runner
@@ -111,7 +112,7 @@ def asked(ledger: Connection, position: int, question: Question = EVERYTHING) ->
     Raises: WrittenByNewerVersion.
     """
     require_known(events.topics(ledger))
-    with memory() as connection, runner.without_garbage_collection():
+    with memory() as connection, uncollected():
         ask(ledger, connection, position, question)
         yield connection
 
@@ -122,6 +123,8 @@ def ask(ledger: Connection, past: Connection, position: int, question: Question)
     for fold in runner.folds():
         if fold.name in question.folds:
             fold.fold(past, rows(fold.topics))
+    for statement in _tables().indexes:
+        past.exec_driver_sql(statement)
     mark_written(past)
     kept = ((*row[:6], PLAIN, row.payload) for row in rows(KEPT))
     bulk.insert(past, "event", _EVENT, kept)
@@ -144,22 +147,39 @@ def memory() -> Iterator[Connection]:
     engine = create_engine("sqlite://", poolclass=StaticPool)
     try:
         with engine.connect() as connection:
-            for statement in _tables():
+            connection.exec_driver_sql("PRAGMA journal_mode = OFF")  # nothing is ever rolled back
+            for statement in _tables().tables:
                 connection.exec_driver_sql(statement)
             yield connection
     finally:
         engine.dispose()
 
 
+class _Tables(NamedTuple):
+    """What makes the tables, with the indexes that folds use, and what makes the others when all is folded."""
+
+    tables: tuple[str, ...]
+    indexes: tuple[str, ...]
+
+
 @lru_cache
-def _tables() -> tuple[str, ...]:
-    """What makes the tables. An index that only queries use is left out: it costs more than the one query gains."""
+def _tables() -> _Tables:
     parts = [shared_tables(), *(fold.tables(0) for fold in runner.folds()), _ledger_tables()]
     made = [table for part in parts for table in part.tables.values()]
-    indexes = [index for table in made for index in table.indexes if index.unique or _is_partial(index)]
+    indexes = [index for table in made for index in table.indexes]
+    early = [index for index in indexes if index.unique or _is_partial(index)]
+    # Of the wide index on the devices' tags, folds need that it tells whether any device was removed.
+    device = next(table for table in made if table.name == "fleet_device")
+    early.append(Index("ix_removed", device.c.tag, sqlite_where=text("tag = 0")))
+    late = [index for index in indexes if index not in early]
+    return _Tables(
+        _statements([*map(CreateTable, made), *map(CreateIndex, early)]), _statements(map(CreateIndex, late))
+    )
+
+
+def _statements(made: Iterable[CreateTable | CreateIndex]) -> tuple[str, ...]:
     dialect = sqlite.dialect()
-    statements: list[CreateTable | CreateIndex] = [*map(CreateTable, made), *map(CreateIndex, indexes)]
-    return tuple(str(statement.compile(dialect=dialect)) for statement in statements)
+    return tuple(str(one.compile(dialect=dialect)) for one in made)
 
 
 def _ledger_tables() -> MetaData:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Boolean, Connection, text
 
+from ledger.garbage import uncollected
 from ledger.store import events
 from ledger.store.events import Row
 from projections import at, history, questions, runner
@@ -40,7 +41,7 @@ class Change(NamedTuple):
 def of_event(ledger: Connection, row: Row) -> list[Change]:
     """What an event changed, table by table."""
     question = _about(ledger, row)
-    with at.memory() as past, runner.without_garbage_collection():
+    with at.memory() as past, uncollected():
         at.ask(ledger, past, row.position - 1, question)
         before = _state(past)
         rows = question.select(ledger, row.position)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
+from ledger.garbage import uncollected
 from ledger.store import bulk, events
 from projections import at, runner
 from projections.queries import devices, status, targets, waves
@@ -36,7 +37,7 @@ class Difference(NamedTuple):
 def between(ledger: Connection, first: int, second: int) -> list[Difference]:
     """What differs at the second position from the first; the second may be the earlier one."""
     low, high = sorted((first, second))
-    with at.memory() as past, runner.without_garbage_collection():
+    with at.memory() as past, uncollected():
         at.ask(ledger, past, low, EVERYTHING._replace(root=False))
         uuids = _touched(ledger, low, high)
         before = _answers(past, uuids)

@@ -21,11 +21,21 @@ _IN = 500  # values in one IN list: far below what SQLite (32,766) and PostgreSQ
 
 _DEVICE = (
     "SELECT d.uuid, d.name, h.name, t.name, g.name, d.production, r.name, d.reported_at, s.confirmed_at "
-    "FROM fleet_device d JOIN fleet_name h ON h.kind = 'hardware' AND h.id = d.hw "
+    "FROM $texts CROSS JOIN fleet_device d JOIN fleet_name h ON h.kind = 'hardware' AND h.id = d.hw "
     "JOIN fleet_name t ON t.kind = 'tag' AND t.id = d.tag "
     "LEFT JOIN fleet_name g ON g.kind = 'group' AND g.id = d.grp "
     "LEFT JOIN fleet_name r ON r.kind = 'target' AND r.id = d.target "
-    "LEFT JOIN sighting s ON s.dev = d.dev WHERE d.uuid IN"
+    "LEFT JOIN sighting s ON s.dev = d.dev WHERE d.uuid = texts.value"
+)
+
+_SIGHTING_COLUMNS = {"uuid": "TEXT", "seen_at": "INTEGER", "confirmed_at": "INTEGER"}
+_SAW = (
+    "INSERT INTO sighting (dev, seen_at, confirmed_at) SELECT d.dev, max(b.seen_at), max(b.confirmed_at) "
+    "FROM sighting_batch b CROSS JOIN fleet_device d WHERE d.uuid = b.uuid GROUP BY d.dev "
+    "ON CONFLICT (dev) DO UPDATE SET "
+    "seen_at = CASE WHEN excluded.seen_at > sighting.seen_at THEN excluded.seen_at ELSE sighting.seen_at END, "
+    "confirmed_at = CASE WHEN excluded.confirmed_at > sighting.confirmed_at THEN excluded.confirmed_at "
+    "ELSE sighting.confirmed_at END"
 )
 
 
@@ -118,12 +128,12 @@ class Facts:
 
     def devices(self, connection: Connection, uuids: Sequence[str]) -> dict[str, Device]:
         """Those of the devices that are in the fleet."""
-        rows = _select_in(connection, _DEVICE, uuids)
+        rows = bulk.lookup(connection, _DEVICE, uuids)
         return {uuid: Device(uuid, name, hw, tag, grp, bool(p)) for uuid, name, hw, tag, grp, p, *_ in rows}
 
     def running(self, connection: Connection, uuids: Sequence[str]) -> dict[str, Running]:
         """What those of the devices that are in the fleet run."""
-        rows = _select_in(connection, _DEVICE, uuids)
+        rows = bulk.lookup(connection, _DEVICE, uuids)
         return {row[0]: Running(row[6], max(row[7], row[8] or 0)) for row in rows}
 
     def numbers(self, connection: Connection, targets: Sequence[str]) -> Mapping[str, int]:
@@ -136,15 +146,8 @@ class Facts:
 
     def saw(self, connection: Connection, sightings: Sequence[tuple[str, int, int]]) -> None:
         """Keep telemetry: uuid, seen at, confirmed its target at (0: it did not)."""
-        bulk.execute(
-            connection,
-            "INSERT INTO sighting (dev, seen_at, confirmed_at) SELECT dev, ?, ? FROM fleet_device WHERE uuid = ? "
-            "ON CONFLICT (dev) DO UPDATE SET "
-            "seen_at = CASE WHEN excluded.seen_at > sighting.seen_at THEN excluded.seen_at ELSE sighting.seen_at END, "
-            "confirmed_at = CASE WHEN excluded.confirmed_at > sighting.confirmed_at THEN excluded.confirmed_at "
-            "ELSE sighting.confirmed_at END",
-            [(seen_at, confirmed_at, uuid) for uuid, seen_at, confirmed_at in sightings],
-        )
+        bulk.stage(connection, "sighting_batch", _SIGHTING_COLUMNS, sightings)
+        bulk.query(connection, _SAW).close()
 
     def group_exists(self, connection: Connection, group: str) -> bool:
         """Whether a device was ever in it."""

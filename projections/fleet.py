@@ -15,62 +15,23 @@ Rules of this module (DESIGN §2, §6):
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, count, repeat
+from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, MetaData
 
 from ledger.domain.rollout import draw_of
 from ledger.store.events import Row
+from projections import sticky
 from projections.fold import Data, Fold
 from projections.tables import fleet_tables
+
+Found: TypeAlias = Sequence[tuple[Row, Data]]
 
 _DEVICE_COLUMNS = (
     "dev", "uuid", "name", "hw", "tag", "grp", "production", "joined", "number", "target", "reported_at", "draw",
 )  # fmt: skip
-
-# A device's full-group rollouts of active waves become rows of its own: it is about to leave the group, or its report
-# is about to be looked at.
-_KEEP = (
-    "INSERT INTO {fleet_member} (dev, tag, wave, installed, moved) "
-    "SELECT d.dev, d.tag, g.wave, 0, 0 FROM {fleet_device} d "
-    "JOIN {fleet_wave_group} g ON g.tag = d.tag AND g.grp = d.grp "
-    "JOIN {fleet_wave} w ON w.wave = g.wave AND w.status = 'active' "
-    "WHERE d.uuid = ? AND d.production = 1 ON CONFLICT DO NOTHING"
-)
-
-# Who comes into a group that an active wave reached, and runs its target already, from before or by another way.
-_JOIN = (
-    "INSERT INTO {fleet_member} (dev, tag, wave, installed, moved) "
-    "SELECT d.dev, d.tag, g.wave, 1, 0 FROM {fleet_device} d "
-    "JOIN {fleet_wave_group} g ON g.tag = d.tag AND g.grp = d.grp "
-    "JOIN {fleet_wave} w ON w.wave = g.wave AND w.status = 'active' "
-    "JOIN {fleet_wave_target} t ON t.wave = w.wave AND t.target = d.target "
-    "WHERE d.uuid = ? AND d.production = 1 ON CONFLICT DO NOTHING"
-)
-
-_INSTALLED = (
-    "UPDATE {fleet_member} SET installed = (SELECT count(*) FROM {fleet_device} d "
-    "JOIN {fleet_wave_target} t ON t.target = d.target "
-    "WHERE d.dev = {fleet_member}.dev AND t.wave = {fleet_member}.wave) "
-    "WHERE dev = (SELECT dev FROM {fleet_device} WHERE uuid = ?) "
-    "AND wave IN (SELECT active FROM {fleet_tag} WHERE active > 0)"
-)
-
-# Held members that now run something else. To those whose tag's active wave has them, production is not the next view.
-_LEAVE = (
-    "UPDATE {fleet_member} SET installed = 0, moved = CASE WHEN EXISTS (SELECT 1 FROM {fleet_member} m "
-    "JOIN {fleet_tag} a ON a.tag = m.tag AND a.active = m.wave "
-    "WHERE m.dev = {fleet_member}.dev AND m.tag = {fleet_member}.tag) THEN moved ELSE ? END "
-    "WHERE dev = (SELECT dev FROM {fleet_device} WHERE uuid = ?) AND installed = 1 "
-    "AND EXISTS (SELECT 1 FROM {fleet_wave} w JOIN {fleet_tag} a ON a.tag = w.tag "
-    "WHERE w.wave = {fleet_member}.wave AND w.status = 'canceled' AND w.number > a.number) "
-    "AND NOT EXISTS (SELECT 1 FROM {fleet_device} d JOIN {fleet_wave_target} t ON t.target = d.target "
-    "WHERE d.dev = {fleet_member}.dev AND t.wave = {fleet_member}.wave)"
-)
-_MOVED = (
-    "UPDATE {fleet_tag} SET moved = ? WHERE held > 0 AND EXISTS (SELECT 1 FROM {fleet_member} m "
-    "WHERE m.dev = (SELECT dev FROM {fleet_device} WHERE uuid = ?) AND m.tag = {fleet_tag}.tag AND m.moved = ?)"
-)
 
 
 class Fleet(Fold):
@@ -83,15 +44,17 @@ class Fleet(Fold):
         super().__init__(suffix)
         self._ids: dict[tuple[str, str], int] = {}
         self.handlers = {
+            "wave.initialized/1": self._wave_initialized,
+            "wave.rolled-out/1": self._wave_rolled_out,
+            "tag.wave-opened/1": self._wave_opened,
+            "tag.wave-closed/1": self._wave_closed,
+        }
+        self.batches = {
             "devices.registered/1": self._registered,
             "devices.changed/1": self._changed,
             "devices.removed/1": self._removed,
             "devices.reported/1": self._reported,
             "devices.staged/1": self._staged,
-            "wave.initialized/1": self._wave_initialized,
-            "wave.rolled-out/1": self._wave_rolled_out,
-            "tag.wave-opened/1": self._wave_opened,
-            "tag.wave-closed/1": self._wave_closed,
         }
 
     def tables(self, generation: int) -> MetaData:
@@ -118,124 +81,102 @@ class Fleet(Fold):
             self._ids[kind, name] = found
         return int(found)
 
-    def _registered(self, connection: Connection, row: Row, data: Data) -> None:
-        returning = self._removed_among(connection, data["uuids"])
+    def _registered(self, connection: Connection, found: Found) -> None:
+        known = self._returning(connection, found)
         last = self.scalar(connection, "SELECT max(dev) FROM {fleet_device}") or 0
-        arrivals = [device for device in self._rows(connection, data) if device[0] not in returning]
-        new = [
-            (dev, uuid, name, hw, tag, grp, production, row.position, 0, 0, 0, draw_of(uuid))
-            for dev, (uuid, name, hw, tag, grp, production) in enumerate(arrivals, start=last + 1)
+        new: list[Iterator[tuple[Any, ...]]] = []
+        back: list[tuple[Any, ...]] = []
+        history: list[Iterator[tuple[int, int]]] = []
+        for row, data in found:
+            devices = list(zip(data["uuids"], *self._columns(connection, data), strict=True))
+            if known:
+                back += [(known[uuid], row.position, *rest) for uuid, *rest in devices if uuid in known]
+                devices = [device for device in devices if device[0] not in known]
+            new.append(_arrivals(last + 1, devices, row.position))
+            history.append(zip(range(last + 1, last + 1 + len(devices)), repeat(row.position)))
+            last += len(devices)
+        self.insert(connection, "fleet_device", _DEVICE_COLUMNS, chain.from_iterable(new))
+        if back:
+            sticky.come_back(self, connection, back)
+        self.insert(connection, "fleet_history", ("dev", "position"), chain.from_iterable(history))
+        self._remember(connection, back)
+
+    def _changed(self, connection: Connection, found: Found) -> None:
+        devs = self._devs(connection, found, "uuids")
+        rows = [
+            (devs[uuid], row.position, *columns)
+            for row, data in found
+            for uuid, *columns in zip(data["uuids"], *self._columns(connection, data), strict=True)
+            if uuid in devs
         ]
-        self.insert(connection, "fleet_device", _DEVICE_COLUMNS, new)
-        if returning:
-            self._update(connection, row, data, returning)
-        self._join(connection, returning)
-        self._remember(connection, row, data["uuids"])
+        sticky.change(self, connection, rows)
+        self._remember(connection, rows)
 
-    def _changed(self, connection: Connection, row: Row, data: Data) -> None:
-        self._keep_membership(connection, data["uuids"])
-        self._update(connection, row, data, set(data["uuids"]))
-        self._join(connection, data["uuids"])
-        self._remember(connection, row, data["uuids"])
+    def _removed(self, connection: Connection, found: Found) -> None:
+        devs = self._devs(connection, found, "uuids")
+        rows = [(devs[uuid], row.position) for row, data in found for uuid in data["uuids"] if uuid in devs]
+        for part in sticky.once_each(rows):
+            sticky.remove(self, connection, part)
+        self._remember(connection, rows)
 
-    def _removed(self, connection: Connection, row: Row, data: Data) -> None:
-        self._keep_membership(connection, data["uuids"])
-        self.many(
-            connection,
-            "UPDATE {fleet_device} SET tag = 0, grp = 0, joined = ? WHERE uuid = ?",
-            [(row.position, uuid) for uuid in data["uuids"]],
-        )
-        self._remember(connection, row, data["uuids"])
-
-    def _rows(self, connection: Connection, data: Data) -> list[tuple[str, str, int, int, int, int]]:
-        """The devices of an event: uuid, name, hardware, tag, group, production."""
+    def _columns(self, connection: Connection, data: Data) -> list[Any]:
+        """The columns of an event's devices: name, hardware, tag, group, production."""
         return [
-            (
-                uuid,
-                name,
-                self.id_of(connection, "hardware", hardware_id),
-                self.id_of(connection, "tag", tag),
-                self.id_of(connection, "group", group),
-                int(production),
-            )
-            for uuid, name, hardware_id, tag, group, production in zip(
-                *(data[c] for c in ("uuids", "names", "hardware_ids", "tags", "groups", "production")), strict=True
-            )
+            data["names"],
+            self._ids_of(connection, "hardware", data["hardware_ids"]),
+            self._ids_of(connection, "tag", data["tags"]),
+            self._ids_of(connection, "group", data["groups"]),
+            map(int, data["production"]),
         ]
 
-    def _update(self, connection: Connection, row: Row, data: Data, uuids: set[str]) -> None:
-        # SET reads the row as it was, so `joined` is decided on the old tag and group.
-        self.many(
-            connection,
-            "UPDATE {fleet_device} SET name = ?, hw = ?, tag = ?, grp = ?, production = ?, "
-            "joined = CASE WHEN tag = ? AND grp = ? THEN joined ELSE ? END WHERE uuid = ?",
-            [
-                (name, hw, tag, grp, production, tag, grp, row.position, uuid)
-                for uuid, name, hw, tag, grp, production in self._rows(connection, data)
-                if uuid in uuids
-            ],
-        )
+    def _ids_of(self, connection: Connection, kind: str, names: list[str | None]) -> Iterator[int]:
+        ids = {name: self.id_of(connection, kind, name) for name in dict.fromkeys(names)}
+        return map(ids.__getitem__, names)
 
-    def _removed_among(self, connection: Connection, uuids: list[str]) -> set[str]:
+    def _devs(self, connection: Connection, found: Found, column: str) -> dict[str, int]:
+        """The numbers of all devices of a column of events."""
+        uuids = [uuid for _, data in found for uuid in data[column]]
+        statement = "SELECT d.uuid, d.dev FROM $texts CROSS JOIN {fleet_device} d WHERE d.uuid = texts.value"
+        return dict(self.lookup(connection, statement, uuids))
+
+    def _returning(self, connection: Connection, found: Found) -> dict[str, int]:
+        """Those of the devices of registrations that were removed once."""
         if not self.scalar(connection, "SELECT 1 FROM {fleet_device} WHERE tag = 0 LIMIT 1"):
-            return set()
-        statement = self.sql("SELECT 1 FROM {fleet_device} WHERE uuid = :uuid")
-        return {uuid for uuid in uuids if connection.execute(statement, {"uuid": uuid}).first()}
+            return {}
+        return self._devs(connection, found, "uuids")
 
-    def _keep_membership(self, connection: Connection, uuids: list[str]) -> None:
-        if self._groups_reached(connection):
-            self.many(connection, _KEEP, [(uuid,) for uuid in uuids])
+    def _remember(self, connection: Connection, rows: Iterable[tuple[Any, ...]]) -> None:
+        # In the order of the key, which costs half of what any other does.
+        self.insert(connection, "fleet_history", ("dev", "position"), sorted({row[:2] for row in rows}))
 
-    def _join(self, connection: Connection, uuids: Iterable[str]) -> None:
-        if self._groups_reached(connection):
-            self.many(connection, _JOIN, [(uuid,) for uuid in uuids])
-
-    def _groups_reached(self, connection: Connection) -> bool:
-        statement = (
-            "SELECT 1 FROM {fleet_tag} a JOIN {fleet_wave_group} g ON g.tag = a.tag AND g.wave = a.active LIMIT 1"
-        )
-        return self.scalar(connection, statement) is not None
-
-    def _remember(self, connection: Connection, row: Row, uuids: list[str]) -> None:
-        self.many(
-            connection,
-            "INSERT INTO {fleet_history} (dev, position) SELECT dev, ? FROM {fleet_device} WHERE uuid = ?",
-            [(row.position, uuid) for uuid in dict.fromkeys(uuids)],
-        )
-
-    def _reported(self, connection: Connection, row: Row, data: Data) -> None:
-        reports = [
-            (self.id_of(connection, "target", target), number, seen_at, uuid)
+    def _reported(self, connection: Connection, found: Found) -> None:
+        devs = self._devs(connection, found, "uuids")
+        rows = [
+            (devs[uuid], row.position, target, number, seen_at)
+            for row, data in found
             for uuid, target, number, seen_at in zip(
-                data["uuids"], data["targets"], data["numbers"], data["seen_at"], strict=True
+                data["uuids"],
+                self._ids_of(connection, "target", data["targets"]),
+                data["numbers"],
+                data["seen_at"],
+                strict=True,
             )
+            if uuid in devs
         ]
-        for part in _once_each(reports):
-            self._take_in(connection, row, part)
-        self._remember(connection, row, data["uuids"])
+        sticky.report(self, connection, rows)
+        self._remember(connection, rows)
 
-    def _take_in(self, connection: Connection, row: Row, reports: list[tuple[int, int, int, str]]) -> None:
-        self.many(
-            connection, "UPDATE {fleet_device} SET target = ?, number = ?, reported_at = ? WHERE uuid = ?", reports
-        )
-        uuids = [(uuid,) for *_, uuid in reports]
-        if self.scalar(connection, "SELECT 1 FROM {fleet_tag} WHERE active > 0 LIMIT 1"):
-            self.many(connection, _KEEP, uuids)
-            self.many(connection, _INSTALLED, uuids)
-        if self.scalar(connection, "SELECT 1 FROM {fleet_tag} WHERE held > 0 LIMIT 1"):
-            self.many(connection, _LEAVE, [(row.position, uuid) for (uuid,) in uuids])
-            self.many(connection, _MOVED, [(row.position, uuid, row.position) for (uuid,) in uuids])
-
-    def _staged(self, connection: Connection, row: Row, data: Data) -> None:
-        wave = self.id_of(connection, "wave", data["wave"])
-        self.many(
-            connection,
-            "INSERT INTO {fleet_member} (dev, tag, wave, installed, moved) "
-            "SELECT dev, tag, ?, (SELECT count(*) FROM {fleet_wave_target} t WHERE t.wave = ? "
-            "AND t.target = {fleet_device}.target), 0 FROM {fleet_device} WHERE uuid = ? ON CONFLICT DO NOTHING",
-            [(wave, wave, uuid) for uuid in data["devices"]],
-        )
-        self._remember(connection, row, data["devices"])
+    def _staged(self, connection: Connection, found: Found) -> None:
+        devs = self._devs(connection, found, "devices")
+        rows = [
+            (devs[uuid], row.position, wave)
+            for row, data in found
+            for wave in [self.id_of(connection, "wave", data["wave"])]
+            for uuid in data["devices"]
+            if uuid in devs
+        ]
+        sticky.reach(self, connection, rows)
+        self._remember(connection, rows)
 
     def _wave_initialized(self, connection: Connection, row: Row, data: Data) -> None:
         wave = self.id_of(connection, "wave", data["wave"])
@@ -305,14 +246,10 @@ class Fleet(Fold):
         )
 
 
-def _once_each(reports: list[tuple[int, int, int, str]]) -> Iterator[list[tuple[int, int, int, str]]]:
-    """The reports in parts that have no device twice: what one ran in between makes a difference."""
-    parts: list[list[tuple[int, int, int, str]]] = []
-    seen: dict[str, int] = {}
-    for report in reports:
-        place = seen.get(report[-1], 0)
-        if place == len(parts):
-            parts.append([])
-        parts[place].append(report)
-        seen[report[-1]] = place + 1
-    return iter(parts)
+def _arrivals(first: int, devices: Sequence[tuple[Any, ...]], position: int) -> Iterator[tuple[Any, ...]]:
+    """Rows of `_DEVICE_COLUMNS`; devices are uuid, name, hardware, tag, group, production."""
+    if not devices:
+        return iter(())
+    columns = list(zip(*devices, strict=True))
+    none = repeat(0)
+    return zip(count(first), *columns, repeat(position), none, none, none, map(draw_of, columns[0]), strict=False)

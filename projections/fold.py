@@ -25,6 +25,7 @@ Params: TypeAlias = Mapping[str, Any]
 
 
 BATCH = 200  # events that are handed over together
+BATCH_BYTES = 4_000_000  # of payload at most, or a little more: some 50,000 devices
 
 
 class Fold:
@@ -53,12 +54,14 @@ class Fold:
     def fold(self, connection: Connection, events: Iterable[Row]) -> None:
         """Fold events, in their order. Topics that are none of its own pass by."""
         waiting: list[tuple[Row, Data]] = []
+        size = 0
         for row in events:
-            if waiting and (row.topic != waiting[0][0].topic or len(waiting) == BATCH):
+            if waiting and (row.topic != waiting[0][0].topic or len(waiting) == BATCH or size > BATCH_BYTES):
                 self.batches[waiting[0][0].topic](connection, waiting)
-                waiting = []
+                waiting, size = [], 0
             if row.topic in self.batches:
                 waiting.append((row, orjson.loads(row.payload)))
+                size += len(row.payload)
             elif row.topic in self.handlers:
                 topic, data = upcast(row.topic, orjson.loads(row.payload))
                 self.handlers[topic](connection, row, data)
@@ -82,6 +85,16 @@ class Fold:
     ) -> None:
         """Insert many rows."""
         bulk.insert(connection, table + self.suffix, columns, rows)
+
+    def lookup(self, connection: Connection, statement: str, texts: Sequence[str]) -> list[tuple[Any, ...]]:
+        """The rows of a query over the table ``$texts`` of many texts."""
+        return bulk.lookup(connection, _fill(statement, self.suffix), texts)
+
+    def stage(
+        self, connection: Connection, table: str, columns: Mapping[str, str], rows: Iterable[tuple[Any, ...]]
+    ) -> None:
+        """Put rows into a temporary table, for statements about all of them."""
+        bulk.stage(connection, table, columns, rows)
 
     def many(self, connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
         """Execute a statement once for each row, with ``?`` parameters."""

@@ -2,8 +2,8 @@
 
 Rules of this module:
 
-* Every event is appended to a new store as if it happened now, with its own time and actor: leaves and root are
-  computed anew from what the events say. They must be those that the ledger had.
+* Every event is put into a new store as it is: leaves and root are computed anew from what the events say. They must
+  be those that the ledger had.
 * No private key is needed: what was signed is in the events, and the tree is written from them.
 * Clients look at the rebuilt tree with the clock of the moment. What had expired then is a finding: so it was.
 """
@@ -11,19 +11,18 @@ Rules of this module:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine, text
 
+from ledger import merkle
 from ledger.codec import require_known
 from ledger.domain.values import from_epoch
-from ledger.merkle import Frontier
 from ledger.session import Ledger
+from ledger.store import copying, events, migrate
 from ledger.store import engine as store
-from ledger.store import events, migrate
-from ledger.store.recorder import LedgerRecorder, StoredEnvelope
+from ledger.store.events import Row
 from ledger.tuf import note
 from projections import runner
 from projections.at import Moment
@@ -34,7 +33,6 @@ from projections.tuf.destination import Directory
 from projections.tuf.verify import Checked
 
 STORE, TREE = "ledger.db", "public"
-CHUNK = 2000  # events a transaction
 
 Progress = Callable[[str, int, int], None]
 
@@ -67,12 +65,7 @@ def replay(source: Connection, directory: Path, moment: Moment, progress: Progre
     """
     require_known(events.topics(source))
     engine = store.open_engine(f"sqlite:///{(directory / STORE).absolute()}", must_exist=False)
-    with store.writing(engine) as connection:
-        migrate.create(connection, *all_tables())
-        runner.install(connection)
-    problems = list(_append(source, engine, moment.position, progress))
-    for fold in runner.folds():
-        runner.rebuild(engine, fold.name, _named(progress, f"folding {fold.name}"))
+    problems = _fill(source, engine, moment.position, progress)
     agreed, wrong = _checkpoints(source, engine, moment.position)
     views, found = _publish(engine, Directory(directory / TREE), moment, progress)
     with store.reading(engine) as connection:
@@ -82,37 +75,34 @@ def replay(source: Connection, directory: Path, moment: Moment, progress: Progre
     return Replayed(head.size, head.root, devices, *counts, agreed, views, [*problems, *wrong, *found])
 
 
-def _append(source: Connection, engine: Engine, until: int, progress: Progress) -> Iterator[Problem]:
-    rows, done = events.read(source, until=until), 0
-    while chunk := list(islice(rows, CHUNK)):
-        stored = [StoredEnvelope(r.stream, r.version, r.topic, r.payload, r.recorded_at, r.actor) for r in chunk]
-        with store.writing(engine) as connection:
-            positions = LedgerRecorder(connection=connection).insert_events(stored)
-        for row, position in zip(chunk, positions, strict=True):
-            if row.position != position:
-                yield Problem(str(row.position), "position", f"this event comes as number {position}")
-        done += len(chunk)
-        progress("appending", done, until)
-    with store.reading(engine) as connection:
-        root = events.head(connection).root
-    if root != events.frontier_at(source, until).root():
-        yield Problem(str(until), "root", "the events give another root than the one that the ledger keeps")
+def _fill(source: Connection, engine: Engine, until: int, progress: Progress) -> list[Problem]:
+    rows = _counted(events.read(source, until=until), until, _named(progress, "appending"))
+    with store.writing(engine) as connection:
+        migrate.create(connection, *all_tables(), fill=lambda new: copying.refill(new, rows))
+        runner.install(connection)
+        runner.catch_up(connection, _named(progress, "folding"))
+        head = events.head(connection)
+    if (head.size, head.root) == (until, events.frontier_at(source, until).root()):
+        return []
+    return [Problem(str(until), "root", "the events give another root than the one that the ledger keeps")]
+
+
+def _counted(rows: Iterator[Row], until: int, progress: Callable[[int, int], None]) -> Iterator[Row]:
+    for done, row in enumerate(rows, start=1):
+        if done % events.FETCH_ROWS == 0:
+            progress(done, until)
+        yield row
 
 
 def _checkpoints(source: Connection, engine: Engine, until: int) -> tuple[int, list[Problem]]:
     """How many of the ledger's checkpoints say what the new tree says, and those that don't."""
-    kept = source.execute(
-        text("SELECT size, note FROM checkpoint WHERE size <= :until ORDER BY size"), {"until": until}
-    )
-    notes = {size: note.parse_note(signed) for size, signed in kept.all()}
-    problems, frontier = [], Frontier()
+    notes = {kept.size: note.parse_note(kept.note) for kept in events.checkpoints(source, until=until)}
     with store.reading(engine) as connection:
-        leaves = events.leaves(connection, until)
-        for size, checkpoint in notes.items():
-            frontier = frontier.extend(islice(leaves, size - frontier.size))
-            if frontier.root() != checkpoint.root:
-                problems.append(Problem(str(size), "checkpoint", "a checkpoint of this size has another root"))
-    return len(notes) - len(problems), problems
+        size = events.head(connection).size
+        roots = merkle.roots_at(events.leaves(connection, until), [of for of in notes if of <= size])
+    wrong = [of for of, checkpoint in notes.items() if roots.get(of) != checkpoint.root]
+    problems = [Problem(str(of), "checkpoint", "a checkpoint of this size has another root") for of in wrong]
+    return len(notes) - len(wrong), problems
 
 
 def _publish(

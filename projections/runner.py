@@ -11,24 +11,27 @@ Rules of this module:
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from itertools import islice
+from typing import NamedTuple
 
-from sqlalchemy import Connection, Engine, MetaData, create_engine, inspect, text
+from sqlalchemy import Connection, Engine, MetaData, create_engine, text
 from sqlalchemy.pool import StaticPool
 
 from ledger.codec import require_known
 from ledger.domain.errors import Conflict
-from ledger.store import bulk, engine, events
+from ledger.garbage import uncollected
+from ledger.store import bulk, engine, events, migrate
 from ledger.store.events import Row
+from projections.compare import Difference, differences
 from projections.fleet import Fleet
 from projections.fold import Fold
 from projections.releases import Releases
 from projections.tables import NEW, shared_tables
 
 CHUNK = 2000  # events a transaction of a rebuild; a fleet event holds up to 1,000 devices
+REPLAY_CHUNK = 200  # events in memory of a verify, some 100 KB each when they are the fleet's
 
 Progress = Callable[[int, int], None]
 
@@ -40,15 +43,6 @@ class State(NamedTuple):
     position: int
     head: int
     tables: tuple[str, ...]
-
-
-class Difference(NamedTuple):
-    """A row that a replay of the ledger does not give, or gives and is not there."""
-
-    projection: str
-    table: str
-    problem: str
-    row: dict[str, Any]
 
 
 class RebuildOvertaken(Conflict):
@@ -89,6 +83,17 @@ def install(connection: Connection) -> None:
     bulk.insert(connection, "projection", ("name", "position", "generation"), rows)
 
 
+def catch_up(connection: Connection, progress: Progress) -> None:
+    """Fold all events that are not folded yet, in the caller's transaction. `progress` gets position and head."""
+    head, at = events.head(connection).size, _positions(connection)
+    with uncollected():
+        for fold in folds():
+            for after in range(at[fold.name], head, CHUNK):
+                _fold_until(fold, connection, after, min(head, after + CHUNK))
+                progress(min(head, after + CHUNK), head)
+    connection.execute(text("UPDATE projection SET position = :position"), {"position": head})
+
+
 def states(connection: Connection) -> list[State]:
     """How far each projection is, in the order of `folds`."""
     head = events.head(connection).size
@@ -102,11 +107,12 @@ def rebuild(engine_: Engine, name: str, progress: Progress | None = None) -> int
     with engine.writing(engine_) as connection:
         require_known(events.topics(connection))
         generation = _generation(connection, name) + 1
-        _drop(connection, fold.tables(generation))
-        fold.tables(generation).create_all(connection)
+        with migrate.changing_projections(connection):
+            _drop(connection, fold.tables(generation))
+            fold.tables(generation).create_all(connection, checkfirst=False)
         token = _begin(connection, fold)
     position = 0
-    with without_garbage_collection():
+    with uncollected():
         while True:
             with engine.writing(engine_) as connection:
                 _require_token(connection, fold, token)
@@ -124,42 +130,47 @@ def rebuild(engine_: Engine, name: str, progress: Progress | None = None) -> int
                 return position
 
 
-def verify(engine_: Engine, name: str, *, most: int = 100) -> list[Difference]:
-    """Compare a live projection with a replay of the whole ledger; at most `most` differing rows."""
+def verify(engine_: Engine, name: str, *, most: int = 100, progress: Progress | None = None) -> list[Difference]:
+    """Compare a live projection with a replay of the whole ledger; at most `most` differences.
+
+    The ledger is replayed in chunks, each read in a transaction of its own, so that no writer waits for it. Only what
+    is compared at the end is held for as long as that takes.
+    """
     fold = next(f for f in folds() if f.name == name)
-    with engine.reading(engine_) as live:
-        require_known(events.topics(live))
-        position = _positions(live)[name]
-        with replayed(live, fold, position) as memory:
-            found: list[Difference] = []
-            for table in fold.tables(0).tables:
-                found += _differences(live, memory, fold.name, table, most - len(found))
-                if len(found) >= most:
-                    break
-    return found
+    position = 0
+    with _in_memory(fold) as memory:
+        while True:
+            with engine.reading(engine_) as live:
+                until = _positions(live)[name]
+                after, position = position, min(until, position + REPLAY_CHUNK)
+                rows = list(events.read(live, topics=fold.topics, after=after, until=position))
+                if position == until:
+                    require_known(events.topics(live))
+                    fold.fold(memory, rows)
+                    tables = fold.tables(0).tables.values()
+                    found = (d for table in tables for d in differences(live, memory, fold.name, table))
+                    return list(islice(found, most))
+            fold.fold(memory, rows)
+            if progress:
+                progress(position, until)
 
 
 @contextmanager
 def replayed(connection: Connection, fold: Fold, until: int) -> Iterator[Connection]:
     """The tables of one projection in memory, folded from the ledger up to a position."""
-    memory_engine = create_engine("sqlite://", poolclass=StaticPool)
-    with memory_engine.connect() as memory, without_garbage_collection():
-        for metadata in (shared_tables(), fold.tables(0)):
-            metadata.create_all(memory)
+    with _in_memory(fold) as memory:
         fold.fold(memory, events.read(connection, topics=fold.topics, until=until))
         yield memory
+
+
+@contextmanager
+def _in_memory(fold: Fold) -> Iterator[Connection]:
+    memory_engine = create_engine("sqlite://", poolclass=StaticPool)
+    with memory_engine.connect() as memory, uncollected():
+        for metadata in (shared_tables(), fold.tables(0)):
+            metadata.create_all(memory)
+        yield memory
     memory_engine.dispose()
-
-
-def _differences(live: Connection, memory: Connection, name: str, table: str, most: int) -> list[Difference]:
-    def rows(connection: Connection) -> dict[tuple[Any, ...], dict[str, Any]]:
-        found = connection.execute(text(f"SELECT * FROM {table}")).mappings()
-        return {tuple(row.values()): dict(row) for row in found}
-
-    there, replay = rows(live), rows(memory)
-    extra = [Difference(name, table, "no event gives this row", there[key]) for key in there.keys() - replay.keys()]
-    missing = [Difference(name, table, "this row is missing", replay[key]) for key in replay.keys() - there.keys()]
-    return (extra + missing)[:most]
 
 
 def _fold_until(fold: Fold, connection: Connection, after: int, until: int) -> None:
@@ -199,24 +210,14 @@ def _forget(connection: Connection, fold: Fold) -> None:
 
 
 def _swap(connection: Connection, fold: Fold, generation: int) -> None:
-    for table in fold.tables(generation).tables:
-        live = table.removesuffix(NEW)
-        connection.execute(text(f"DROP TABLE IF EXISTS {live}"))
-        connection.execute(text(f"ALTER TABLE {table} RENAME TO {live}"))
+    with migrate.changing_projections(connection):
+        engine.lock_for_swap(connection)
+        for table in fold.tables(generation).tables:
+            live = table.removesuffix(NEW)
+            connection.execute(text(f"DROP TABLE IF EXISTS {live}"))
+            connection.execute(text(f"ALTER TABLE {table} RENAME TO {live}"))
 
 
 def _drop(connection: Connection, metadata: MetaData) -> None:
-    for table in set(inspect(connection).get_table_names()) & set(metadata.tables):
-        connection.execute(text(f"DROP TABLE {table}"))
-
-
-@contextmanager
-def without_garbage_collection() -> Iterator[None]:
-    """Millions of rows and no cycles among them: the collector only walks (12 s became 2.7, DESIGN §5)."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
+    for table in metadata.tables:
+        connection.execute(text(f"DROP TABLE IF EXISTS {table}"))

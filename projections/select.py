@@ -5,7 +5,10 @@ Rules of this module (DESIGN §2, §6; the arithmetic is in `ledger.domain.rollo
 * matching = production devices on the wave's tag, within the group and the list.
 * candidates = matching, not yet in the wave (listed, or by a group), below its number, and not held above it.
 * order: online ones first, then (draw x odd(wave)) mod 2147483647: the same integers in SQLite and PostgreSQL.
-* A list of uuids of any length goes through a temporary table.
+* A list of uuids of any length is looked up once, in one statement, into a temporary table of the matching ones.
+* The draws of a fleet are as good as evenly spread, so the first N of a million are looked for among the lowest few of
+  their order, and only if there are too few of them in a wider range: what is asked of each device beyond its index
+  entry is asked of little more than N. The choice is the same as that of ordering all.
 """
 
 from __future__ import annotations
@@ -20,6 +23,10 @@ from ledger.store import bulk
 from projections.membership import held_above, in_wave
 
 _MODULUS = 2147483647
+
+_ORDER = f"((CAST(d.draw AS BIGINT) * :odd) % {_MODULUS})"
+_IS_ONLINE = "coalesce(s.seen_at, 0) >= :since"
+_ONLINE = "SELECT count(*) FROM sighting s WHERE s.seen_at >= :since"
 
 _IN_WAVE = in_wave(":wave")
 # A held device that is not known to run the number that holds it may not be asked to go back either.
@@ -47,45 +54,77 @@ def group_now(connection: Connection, reach: Reach, *, candidates: bool) -> tupl
 
 def not_eligible(connection: Connection, reach: Reach) -> list[str]:
     """The listed devices that the wave can't reach, each with the reason in words, in their order."""
-    _list(connection, reach)
-    found = connection.execute(
-        text(
-            "SELECT l.uuid, d.dev, d.production, t.name, g.name FROM rollout_list l "
-            "LEFT JOIN fleet_device d ON d.uuid = l.uuid AND d.tag > 0 "
-            "LEFT JOIN fleet_name t ON t.kind = 'tag' AND t.id = d.tag "
-            "LEFT JOIN fleet_name g ON g.kind = 'group' AND g.id = d.grp "
-            "WHERE d.dev IS NULL OR d.production = 0 OR d.tag <> :tag OR (:grp > 0 AND d.grp <> :grp) ORDER BY l.place"
-        ),
-        _params(connection, reach),
+    uuids = list(dict.fromkeys(reach.uuids or ()))
+    if _list(connection, reach) == len(uuids):
+        return []
+    found = bulk.lookup(
+        connection,
+        "SELECT texts.value, d.dev, d.production, t.name, g.name, d.tag, d.grp FROM $texts "
+        "LEFT JOIN fleet_device d ON d.uuid = texts.value AND d.tag > 0 "
+        "LEFT JOIN fleet_name t ON t.kind = 'tag' AND t.id = d.tag "
+        "LEFT JOIN fleet_name g ON g.kind = 'group' AND g.id = d.grp ORDER BY texts.key",
+        uuids,
     )
-    return [f"{uuid} ({_reason(reach, dev, production, tag, group)})" for uuid, dev, production, tag, group in found]
+    ids = _params(connection, reach)
+    return [
+        f"{uuid} ({_reason(reach, dev, production, tag, group)})"
+        for uuid, dev, production, tag, group, tag_id, group_id in found
+        if dev is None or not production or tag_id != ids["tag"] or ids["grp"] not in (0, group_id)
+    ]
 
 
 def choose(connection: Connection, reach: Reach, limit: Limit | None, online_since: int) -> Choice:
     """Candidates in their order, as many as the limit allows; all of a list without a limit."""
     if reach.uuids is not None:
-        _list(connection, reach)
-    params = _params(connection, reach)
-    where = _matching(reach)
-    matching = connection.execute(text(f"SELECT count(*) FROM fleet_device d WHERE {where}"), params).scalar_one()
+        matching = _list(connection, reach)
+    else:
+        statement = text(f"SELECT count(*) FROM fleet_device d WHERE {_matching(reach)}")
+        matching = connection.execute(statement, _params(connection, reach)).scalar_one()
     quota = matching if limit is None else limit.quota(matching)
-    chosen = connection.execute(
-        text(
-            f"SELECT d.uuid FROM fleet_device d LEFT JOIN sighting s ON s.dev = d.dev "
-            f"WHERE {where} AND {_BELOW} AND NOT {_IN_WAVE} "
-            f"ORDER BY CASE WHEN s.seen_at >= :since THEN 0 ELSE 1 END, (d.draw * :odd) % {_MODULUS}, d.dev "
-            "LIMIT :quota"
-        ),
-        {**params, "since": online_since, "odd": selection_order(reach.wave), "quota": quota, "number": reach.number},
-    )
-    uuids = tuple(uuid for (uuid,) in chosen)
-    return Choice(uuids, matching, _skipped(connection, reach, params) if reach.uuids is not None else 0)
+    params = {
+        **_params(connection, reach),
+        "since": online_since,
+        "odd": selection_order(reach.wave),
+        "number": reach.number,
+    }
+    chosen: list[str] = []
+    online = 0
+    if reach.uuids is None:
+        online = connection.execute(text(_ONLINE), params).scalar_one()
+    for condition, among in ((_IS_ONLINE, online), (f"NOT ({_IS_ONLINE})", matching - online)):
+        if reach.uuids is None and among <= 0:
+            continue
+        chosen += _first(connection, reach, condition, params, quota - len(chosen), among)
+    return Choice(tuple(chosen), matching, _skipped(connection, reach, params) if reach.uuids is not None else 0)
+
+
+def _first(
+    connection: Connection, reach: Reach, condition: str, params: dict[str, Any], quota: int, among: int
+) -> list[str]:
+    """The first candidates of those under a condition, of whom there are about `among`."""
+    if quota <= 0:
+        return []
+    members = connection.execute(text("SELECT count(*) FROM fleet_member WHERE wave = :wave"), params).scalar_one()
+    top = _MODULUS if reach.uuids is not None else min(_MODULUS, _MODULUS * (quota + members + 100) * 9 // (8 * among))
+    while True:
+        found = connection.execute(
+            text(
+                "SELECT d.uuid FROM fleet_device d LEFT JOIN sighting s ON s.dev = d.dev "
+                f"WHERE {_matching(reach)} AND {_ORDER} < :top AND {_BELOW} AND NOT {_IN_WAVE} AND {condition} "
+                f"ORDER BY {_ORDER}, d.dev LIMIT :quota"
+            ),
+            {**params, "quota": quota, "top": top},
+        )
+        uuids = list(found.scalars())
+        if len(uuids) == quota or top == _MODULUS:
+            return uuids
+        top = min(_MODULUS, 4 * top)
 
 
 def _skipped(connection: Connection, reach: Reach, params: dict[str, Any]) -> int:
     """How many of the listed devices are in the wave, or at its number, already."""
     statement = f"SELECT count(*) FROM fleet_device d WHERE {_matching(reach)} AND (NOT ({_BELOW}) OR {_IN_WAVE})"
-    return int(connection.execute(text(statement), {**params, "number": reach.number}).scalar_one())
+    return int(connection.execute(text(statement), params).scalar_one())
 
 
 def _matching(reach: Reach) -> str:
@@ -93,7 +132,7 @@ def _matching(reach: Reach) -> str:
     if reach.group is not None:
         where += " AND d.grp = :grp"
     if reach.uuids is not None:
-        where += " AND d.uuid IN (SELECT uuid FROM rollout_list)"
+        where += " AND d.dev IN (SELECT dev FROM rollout_list)"
     return where
 
 
@@ -109,11 +148,18 @@ def _params(connection: Connection, reach: Reach) -> dict[str, Any]:
     return {"tag": found["tag"] or -1, "wave": found["wave"] or -1, "grp": (found["group"] or -1) if reach.group else 0}
 
 
-def _list(connection: Connection, reach: Reach) -> None:
-    connection.execute(text("CREATE TEMPORARY TABLE IF NOT EXISTS rollout_list (uuid TEXT PRIMARY KEY, place INTEGER)"))
-    connection.execute(text("DELETE FROM rollout_list"))
-    rows = [(uuid, place) for place, uuid in enumerate(dict.fromkeys(reach.uuids or ()))]
-    bulk.insert(connection, "rollout_list", ("uuid", "place"), rows)
+def _list(connection: Connection, reach: Reach) -> int:
+    """Look up the listed devices, into the table `rollout_list`; returns how many of them match."""
+    bulk.stage(connection, "rollout_list", {"dev": "INTEGER PRIMARY KEY"}, ())
+    ids = _params(connection, reach)
+    bulk.over(
+        connection,
+        "INSERT INTO rollout_list (dev) SELECT d.dev FROM $texts CROSS JOIN fleet_device d "
+        "WHERE d.uuid = texts.value AND d.tag = ? AND d.production = 1 AND (? = 0 OR d.grp = ?)",
+        list(dict.fromkeys(reach.uuids or ())),
+        (ids["tag"], ids["grp"], ids["grp"]),
+    ).close()
+    return int(connection.execute(text("SELECT count(*) FROM rollout_list")).scalar_one())
 
 
 def _reason(reach: Reach, dev: int | None, production: int | None, tag: str | None, group: str | None) -> str:

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sqlalchemy import Boolean, Column, Index, Integer, MetaData, PrimaryKeyConstraint, Table, Text, text
+from sqlalchemy import Boolean, Column, Index, MetaData, PrimaryKeyConstraint, Table, text
+
+from ledger.store.tables import TEXT, WHOLE
 
 NEW = "__new"
 SCHEMA_VERSION = 3  # of all projection tables; a change of any of them raises it, and migrate rebuilds them
@@ -28,30 +30,30 @@ def shared_tables() -> MetaData:
     Table(
         "projection",
         metadata,
-        Column("name", Text, primary_key=True),
-        Column("position", Integer, nullable=False),
-        Column("generation", Integer, nullable=False),
+        Column("name", TEXT, primary_key=True),
+        Column("position", WHOLE, nullable=False),
+        Column("generation", WHOLE, nullable=False),
     )
     Table(
         "written",
         metadata,
-        Column("repository", Text, primary_key=True),
-        Column("version", Integer, nullable=False),  # of the timestamps that reached a destination
+        Column("repository", TEXT, primary_key=True),
+        Column("version", WHOLE, nullable=False),  # of the timestamps that reached a destination
     )
     # Publications up to `position` are at a destination in full, of all repositories ("") but those with a row.
     Table(
         "reached",
         metadata,
-        Column("destination", Text, primary_key=True),
-        Column("repository", Text, primary_key=True),
-        Column("position", Integer, nullable=False),
+        Column("destination", TEXT, primary_key=True),
+        Column("repository", TEXT, primary_key=True),
+        Column("position", WHOLE, nullable=False),
     )
     Table(
         "sighting",
         metadata,
-        Column("dev", Integer, primary_key=True),
-        Column("seen_at", Integer, nullable=False),
-        Column("confirmed_at", Integer, nullable=False),  # the last time it confirmed the target that is known
+        Column("dev", WHOLE, primary_key=True),
+        Column("seen_at", WHOLE, nullable=False),
+        Column("confirmed_at", WHOLE, nullable=False),  # the last time it confirmed the target that is known
     )
     return metadata
 
@@ -110,12 +112,12 @@ def fleet_tables(suffix: str = "", generation: int = 0) -> MetaData:
     table("tag", "tag#* active# number# held# moved#")
     table("wave", "wave#* tag# number# status opened# closed#?", indexes=["tag"])
     table("wave_target", "wave#* target#*")
-    table("wave_group", "tag#* grp#* wave#* position#")
+    table("wave_group", "tag#* grp#* wave#* position#", indexes=["wave"])
     table(
         "device",
         "dev#* uuid name hw# tag# grp# production# joined# number# target# reported_at# draw#",
         indexes=["tag production grp number draw", "name"],
-        partial=[("target tag grp", "target > 0")],
+        partial=[("target tag grp", "target > 0"), ("dev", "tag = 0")],
         unique=[("uuid", None)],
     )
     table("member", "dev#* tag#* wave#* installed# moved#", indexes=["wave installed"])
@@ -139,9 +141,10 @@ def _maker(metadata: MetaData, prefix: str, suffix: str, generation: int) -> _Ta
         unique: list[tuple[str, str | None]] | None = None,
     ) -> None:
         words = columns.split()
-        made = Table(prefix + name + suffix, metadata, *map(_column, words))
-        keys = [made.c[_bare(word)] for word in words if "*" in word]
-        made.append_constraint(PrimaryKeyConstraint(*keys))
+        keys = [_bare(word) for word in words if "*" in word]
+        # A key of several columns is the table itself, not an index beside it.
+        made = Table(prefix + name + suffix, metadata, *map(_column, words), sqlite_with_rowid=len(keys) == 1)
+        made.append_constraint(PrimaryKeyConstraint(*(made.c[key] for key in keys)))
         # Index names are unique in a whole schema and a renamed table keeps them: the generation tells them apart.
         stem = f"ix_{prefix}{name}_g{generation}"
         for place, (index, where) in enumerate([*((i, None) for i in indexes or []), *(partial or [])]):
@@ -163,5 +166,5 @@ def _bare(word: str) -> str:
 
 
 def _column(word: str) -> Column[object]:
-    kind = Boolean if "!" in word else Integer if "#" in word else Text
-    return Column(_bare(word), kind(), nullable="?" in word, autoincrement=False)
+    kind = Boolean() if "!" in word else WHOLE if "#" in word else TEXT
+    return Column(_bare(word), kind, nullable="?" in word, autoincrement=False)

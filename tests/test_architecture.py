@@ -92,6 +92,12 @@ READING = [
     ["targets", "show", "48"],
     ["members", "list"],
     ["projections", "list"],
+    ["status", "--at", "21"],
+    ["waves", "list", "--at", "20"],
+    ["waves", "show", "v48", "--at", "20"],
+    ["devices", "show", "gw-1", "--at", "20"],
+    ["audit", "log", "--device", "gw-1", "--at", "20"],
+    ["audit", "diff", "3", "20"],
     ["report", "waves"],
     ["report", "tag", "release"],
     ["report", "wave", "v48", "--format", "markdown"],
@@ -157,7 +163,9 @@ DDL = re.compile(r"\b(CREATE|DROP|ALTER|REINDEX|VACUUM)\s+(?!TEMP)", re.IGNORECA
 MAY_CHANGE_TABLES = {
     "projections/upgrade.py",
     "ledger/store/migrate.py",
+    "ledger/store/postgresql.py",
     "ledger/store/tables.py",
+    "ledger/store/triggers.py",
     "projections/runner.py",
     "projections/tables.py",
 }

@@ -6,7 +6,7 @@ from hashlib import sha256
 
 import pytest
 
-from ledger import merkle
+from ledger import check, merkle
 
 SIZES = range(71)
 LEAVES = [merkle.leaf_hash(f"entry {number}".encode()) for number in SIZES]
@@ -141,19 +141,19 @@ def test_inclusion_at_every_size(size: int) -> None:
     leaves = LEAVES[:size]
     root = naive_root(leaves)
     for index, leaf in enumerate(leaves):
-        proof = merkle.inclusion_proof(leaves, index)
+        proof = merkle.inclusion_proof(leaves, index, size)
 
         assert proof == naive_path(index, leaves)
-        assert merkle.verify_inclusion(leaf, index, size, proof, root)
-        assert not merkle.verify_inclusion(flipped(leaf), index, size, proof, root)
-        assert not merkle.verify_inclusion(leaf, index, size, proof, flipped(root))
-        assert not merkle.verify_inclusion(leaf, index ^ 1, size, proof, root) or size == 1
-        assert not merkle.verify_inclusion(leaf, index, size, [*proof, root], root)
-        assert not merkle.verify_inclusion(leaf, index, 2 * size + 1, proof, root)
+        assert check.verify_inclusion(leaf, index, size, proof, root)
+        assert not check.verify_inclusion(flipped(leaf), index, size, proof, root)
+        assert not check.verify_inclusion(leaf, index, size, proof, flipped(root))
+        assert not check.verify_inclusion(leaf, index ^ 1, size, proof, root) or size == 1
+        assert not check.verify_inclusion(leaf, index, size, [*proof, root], root)
+        assert not check.verify_inclusion(leaf, index, 2 * size + 1, proof, root)
         for at, node in enumerate(proof):
             forged = [*proof[:at], flipped(node), *proof[at + 1 :]]
-            assert not merkle.verify_inclusion(leaf, index, size, forged, root)
-            assert not merkle.verify_inclusion(leaf, index, size, proof[:at], root)
+            assert not check.verify_inclusion(leaf, index, size, forged, root)
+            assert not check.verify_inclusion(leaf, index, size, proof[:at], root)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -163,36 +163,36 @@ def test_consistency_at_every_size(size: int) -> None:
     root = naive_root(leaves)
     for old_size in range(size + 1):
         old_root = naive_root(leaves[:old_size])
-        proof = merkle.consistency_proof(leaves, old_size)
+        proof = merkle.consistency_proof(leaves, old_size, size)
 
         assert proof == (naive_subproof(old_size, leaves, complete=True) if old_size else [])
-        assert merkle.verify_consistency(old_size, size, old_root, root, proof)
-        assert not merkle.verify_consistency(old_size, size, flipped(old_root), root, proof)
-        assert not merkle.verify_consistency(old_size, size, old_root, root, [*proof, root])
+        assert check.verify_consistency(old_size, size, old_root, root, proof)
+        assert not check.verify_consistency(old_size, size, flipped(old_root), root, proof)
+        assert not check.verify_consistency(old_size, size, old_root, root, [*proof, root])
         if old_size:
-            assert not merkle.verify_consistency(old_size, size, old_root, flipped(root), proof)
+            assert not check.verify_consistency(old_size, size, old_root, flipped(root), proof)
         for at, node in enumerate(proof):
             forged = [*proof[:at], flipped(node), *proof[at + 1 :]]
-            assert not merkle.verify_consistency(old_size, size, old_root, root, forged)
-            assert not merkle.verify_consistency(old_size, size, old_root, root, proof[:at])
+            assert not check.verify_consistency(old_size, size, old_root, root, forged)
+            assert not check.verify_consistency(old_size, size, old_root, root, proof[:at])
 
 
 def test_a_rewritten_history_has_no_consistency_proof() -> None:
     """A log that changed its third entry can't show that it grew from what it was."""
     rewritten = [*LEAVES[:2], flipped(LEAVES[2]), *LEAVES[3:20]]
 
-    proof = merkle.consistency_proof(rewritten, 10)
+    proof = merkle.consistency_proof(rewritten, 10, 20)
 
-    assert not merkle.verify_consistency(10, 20, naive_root(LEAVES[:10]), naive_root(rewritten), proof)
+    assert not check.verify_consistency(10, 20, naive_root(LEAVES[:10]), naive_root(rewritten), proof)
 
 
 def test_sizes_that_can_not_be() -> None:
     """Indices and sizes outside the tree are false for a verifier and misuse for a prover."""
-    assert not merkle.verify_inclusion(LEAVES[0], -1, 1, [], LEAVES[0])
-    assert not merkle.verify_inclusion(LEAVES[0], 1, 1, [], LEAVES[0])
-    assert not merkle.verify_consistency(2, 1, LEAVES[0], LEAVES[0], [])
-    assert not merkle.verify_consistency(3, 5, LEAVES[0], LEAVES[0], [])
+    assert not check.verify_inclusion(LEAVES[0], -1, 1, [], LEAVES[0])
+    assert not check.verify_inclusion(LEAVES[0], 1, 1, [], LEAVES[0])
+    assert not check.verify_consistency(2, 1, LEAVES[0], LEAVES[0], [])
+    assert not check.verify_consistency(3, 5, LEAVES[0], LEAVES[0], [])
     with pytest.raises(RuntimeError):
-        merkle.inclusion_proof(LEAVES[:3], 3)
+        merkle.inclusion_proof(LEAVES[:3], 3, 3)
     with pytest.raises(RuntimeError):
-        merkle.consistency_proof(LEAVES[:3], 4)
+        merkle.consistency_proof(LEAVES[:3], 4, 3)

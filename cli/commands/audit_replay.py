@@ -74,10 +74,10 @@ def _place(directory: Path | None) -> AbstractContextManager[Path | str]:
 
 
 def _replay(connection: Any, place: Path, moment: Moment) -> Replayed:
-    from cli.progress import steps
+    from cli.progress import stages
     from projections.replay import replay as build
 
-    with steps() as progress:
+    with stages() as progress:
         return build(connection, place, moment, progress)
 
 

@@ -12,6 +12,7 @@ from ledger.domain import fleet
 from ledger.domain.events import DevicesReported
 from ledger.domain.fleet import Device, Report, Running, UnknownDevices
 from ledger.domain.values import check_name
+from ledger.garbage import uncollected
 from ledger.session import Ledger
 
 CHUNK = 50_000  # devices compared and appended at once: indexed projections gave 74,000 devices/s (DESIGN §3)
@@ -49,7 +50,7 @@ def import_devices(
 ) -> Imported:
     """Upsert devices, all or nothing. `progress` gets the number of devices done so far."""
     total = Imported()
-    with ledger.writing(dry_run=dry_run) as session:
+    with ledger.writing(dry_run=dry_run) as session, uncollected():
         for chunk in _chunks(devices, CHUNK):
             known = facts.devices(session.connection, [device.uuid for device in chunk])
             came = fleet.upsert(known, chunk)
@@ -107,7 +108,7 @@ def report(
     total = Reported()
     unknown: dict[str, None] = {}
     strangers: dict[str, None] = {}
-    with ledger.writing(dry_run=dry_run) as session:
+    with ledger.writing(dry_run=dry_run) as session, uncollected():
         for chunk in _chunks(reports, CHUNK):
             known = facts.running(session.connection, list(dict.fromkeys(uuid for uuid, _, _ in chunk)))
             unknown.update(dict.fromkeys(uuid for uuid, _, _ in chunk if uuid not in known))

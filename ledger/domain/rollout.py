@@ -176,10 +176,7 @@ class Choice:
 
 def digest_of(wave: str, uuids: Iterable[str]) -> str:
     """The hash of a choice: hex SHA-256 over the wave and its devices' uuids, sorted, a line each."""
-    state = sha256(f"waveledger rollout\n{wave}\n".encode())
-    for uuid in sorted(uuids):
-        state.update(uuid.encode() + b"\n")
-    return state.hexdigest()
+    return sha256("\n".join(["waveledger rollout", wave, *sorted(uuids), ""]).encode()).hexdigest()
 
 
 def group_digest(wave: str, group: str) -> str:

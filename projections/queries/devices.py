@@ -19,9 +19,12 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
 
-from projections.membership import grouped, holder, listed
+from ledger.store import bulk
+from projections.membership import grouped, held_above, holder, in_wave, listed
 
 _IN = 500  # values in one IN list: far below what SQLite (32,766) and PostgreSQL (65,535) take
+
+_NUMBER = "(SELECT w.number FROM fleet_wave w WHERE w.wave = a.active)"
 
 _SELECT = f"""
 SELECT c.*, w.name AS wave, h.name AS held, hw.number AS held_number FROM (
@@ -44,6 +47,18 @@ LEFT JOIN fleet_name w ON w.kind = 'wave' AND w.id = c.active
 LEFT JOIN fleet_wave hw ON hw.wave = c.holder
 LEFT JOIN fleet_name h ON h.kind = 'wave' AND h.id = c.holder
 ORDER BY c.dev
+"""
+
+_VIEW = f"""
+SELECT x.view FROM (
+  SELECT CASE WHEN d.production = 0 THEN 'ci/' || t.name
+    WHEN a.active > 0 AND {in_wave("a.active")} AND NOT (a.held > 0 AND {held_above(_NUMBER)})
+      THEN 'wave/' || (SELECT name FROM fleet_name WHERE kind = 'wave' AND id = a.active)
+    WHEN a.held > 0 AND {held_above("a.number")}
+      THEN 'held/' || (SELECT name FROM fleet_name WHERE kind = 'wave' AND id = {holder("a.number")})
+    ELSE 'production/' || t.name END AS view
+  FROM fleet_device d JOIN fleet_name t ON t.kind = 'tag' AND t.id = d.tag LEFT JOIN fleet_tag a ON a.tag = d.tag
+  WHERE d.uuid = ? AND d.tag > 0) x JOIN release_view v ON v.view = x.view
 """
 
 
@@ -83,6 +98,15 @@ class Page(NamedTuple):
     devices: list[DeviceRow]
     total: int
     next: int | None
+
+
+def view_of(connection: Connection, uuid: str) -> str | None:
+    """The view of one device, as decided; None for a view that does not exist yet, and for no device of the fleet.
+
+    The question of a gateway: one statement along keys, whatever the size of the fleet and of its history.
+    """
+    found = bulk.query(connection, _VIEW, (uuid,)).fetchone()
+    return None if found is None else str(found[0])
 
 
 def show(connection: Connection, name: str) -> list[DeviceRow]:

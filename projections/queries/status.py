@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, text
 
-from projections.membership import held_above, in_wave
+from projections.queries.cells import Cell, cells
 from projections.queries.waves import known_numbers
 
 
@@ -36,15 +36,15 @@ class Part:
     held: int = 0
     versions: Counter[int] = field(default_factory=Counter)
 
-    def add(self, devices: int, number: int, *, latest: int, orphan: bool, online: bool, held: bool) -> None:
-        """Count devices that run one number."""
-        self.devices += devices
-        self.on_latest += devices if number == latest and latest else 0
-        self.on_orphan += devices if orphan else 0
+    def add(self, cell: Cell, *, latest: int, known: frozenset[int], inside: bool) -> None:
+        """Count devices of a row that offers `latest` at most."""
+        self.devices += cell.devices
+        self.on_latest += cell.devices if cell.number == latest and latest else 0
+        self.on_orphan += cell.devices if cell.number > 0 and cell.number not in known else 0
         if self.online is not None:
-            self.online += devices if online else 0
-        self.held += devices if held else 0
-        self.versions[number] += devices
+            self.online += cell.online
+        self.held += cell.devices if cell.held and not inside else 0
+        self.versions[cell.number] += cell.devices
 
 
 @dataclass
@@ -73,17 +73,17 @@ def tags(connection: Connection, *, online_since: int | None) -> list[TagRow]:
     rows = {(row.tag, row.kind): row for row in _offers(connection)}
     for row in rows.values():
         row.all.online = unseen
-    for tag, production, group, number, inside, held, online, count in _counts(connection, online_since):
-        kind = "wave" if inside else "production" if production else "ci"
-        if (tag, kind) not in rows:
-            known = known_numbers(connection, tag) if production else frozenset()
-            rows[tag, kind] = TagRow(tag, kind, None, 0, known, Part("", online=unseen))
-        row = rows[tag, kind]
-        orphan = number > 0 and number not in row.known
-        for part in (row.all, row.groups.setdefault(group or "", Part(group or "", online=unseen))):
-            part.add(
-                count, number, latest=row.latest, orphan=orphan, online=bool(online), held=bool(held and not inside)
-            )
+    active = _active_numbers(connection)
+    for cell in cells(connection, online_since=online_since):
+        inside = (cell.listed or cell.grouped) and cell.held <= active[cell.tag]
+        kind = "wave" if inside else "production" if cell.production else "ci"
+        if (cell.tag, kind) not in rows:
+            known = known_numbers(connection, cell.tag) if cell.production else frozenset()
+            rows[cell.tag, kind] = TagRow(cell.tag, kind, None, 0, known, Part("", online=unseen))
+        row = rows[cell.tag, kind]
+        group = cell.group or ""
+        for part in (row.all, row.groups.setdefault(group, Part(group, online=unseen))):
+            part.add(cell, latest=row.latest, known=row.known, inside=inside)
     order = {"production": 0, "wave": 1, "ci": 2}
     return sorted(rows.values(), key=lambda row: (row.tag, order[row.kind]))
 
@@ -114,26 +114,9 @@ def _offers(connection: Connection) -> Iterator[TagRow]:
         yield TagRow(tag, kind, wave, latest or 0, known_numbers(connection, tag), Part(""))
 
 
-def _counts(
-    connection: Connection, online_since: int | None
-) -> Iterator[tuple[str, int, str | None, int, int, int, int, int]]:
-    rows = connection.execute(
-        text(
-            "SELECT t.name, c.production, g.name, c.number, c.inside, c.held, c.online, c.devices FROM ("
-            "SELECT d.tag, d.production, d.grp, d.number, CASE WHEN d.production = 1 AND a.active > 0 AND "
-            f"{in_wave('a.active')} AND NOT (a.held > w.number AND {held_above('w.number')}) THEN 1 ELSE 0 END "
-            "AS inside, "
-            f"CASE WHEN d.production = 1 AND a.held > 0 AND {held_above('a.number')} THEN 1 ELSE 0 END AS held, "
-            "CASE WHEN s.seen_at >= :since THEN 1 ELSE 0 END AS online, "
-            "count(*) AS devices FROM fleet_device d LEFT JOIN fleet_tag a ON a.tag = d.tag "
-            "LEFT JOIN fleet_wave w ON w.wave = a.active "
-            "LEFT JOIN sighting s ON s.dev = d.dev WHERE d.tag > 0 GROUP BY 1, 2, 3, 4, 5, 6, 7) c "
-            "JOIN fleet_name t ON t.kind = 'tag' AND t.id = c.tag "
-            "LEFT JOIN fleet_name g ON g.kind = 'group' AND g.id = c.grp ORDER BY 1, 2, 3, 4, 5, 6, 7"
-        ),
-        {"since": online_since},
-    )
-    yield from rows
+def _active_numbers(connection: Connection) -> dict[str, int]:
+    """The number of each tag's active wave."""
+    return dict(connection.execute(text("SELECT tag, number FROM release_wave WHERE status = 'active'")).all())
 
 
 def unpublished(connection: Connection) -> list[str]:

@@ -21,7 +21,7 @@ import orjson
 from sqlalchemy import Connection, text
 
 from ledger.store import events
-from projections.membership import in_wave
+from projections.queries.cells import Cell, cells
 
 _WAVE = "SELECT wave, number, tag, status, created_at, created_by, finished_at, finished_by FROM release_wave"
 
@@ -79,6 +79,19 @@ class GroupCount:
     on_older: int = 0
     scheduled: int = 0
     versions: Counter[int] = field(default_factory=Counter)
+
+    def add(self, cell: Cell, version: int) -> None:
+        """Count devices, for a wave of that number."""
+        self.total += cell.devices
+        if self.online is not None:
+            self.online += cell.online
+        self.versions[cell.number] += cell.devices
+        if cell.number == version:
+            self.on_wave += cell.devices
+        elif cell.number > version:
+            self.on_newer += cell.devices
+        else:
+            self.on_older += cell.devices
 
 
 @dataclass
@@ -167,22 +180,19 @@ def count(connection: Connection, wave: WaveRow, *, online_since: int | None) ->
     groups = {name: GroupCount(name, at, online=unseen) for name, at in _rollout_groups(connection, wave.name)}
     rollout_groups = list(groups.values())
     updated = scheduled = below = 0
-    for group_name, number, inside, online, devices in _device_counts(connection, wave, online_since):
-        group = groups.setdefault(group_name or "", GroupCount(group_name or "", online=unseen))
-        group.total += devices
-        if group.online is not None:
-            group.online += devices if online else 0
-        group.versions[number] += devices
-        position = "on_wave" if number == wave.version else "on_newer" if number > wave.version else "on_older"
-        setattr(group, position, getattr(group, position) + devices)
-        counted = inside or wave.status != "active"
-        if number >= wave.version:
-            updated += devices if counted else 0
+    for cell in cells(connection, online_since=online_since, tag=wave.tag):
+        if not cell.production:
+            continue
+        group = groups.setdefault(cell.group or "", GroupCount(cell.group or "", online=unseen))
+        group.add(cell, wave.version)
+        counted = wave.status != "active" or cell.listed or cell.grouped
+        if cell.number >= wave.version:
+            updated += cell.devices if counted else 0
         else:
-            below += devices
+            below += cell.devices
             if counted and wave.status != "canceled":
-                scheduled += devices
-                group.scheduled += devices
+                scheduled += cell.devices
+                group.scheduled += cell.devices
     named = {group.name for group in rollout_groups}
     others = sorted((g for g in groups.values() if g.name not in named), key=lambda g: (g.name == "", g.name))
     total = sum(group.total for group in groups.values())
@@ -212,17 +222,3 @@ def _rollout_groups(connection: Connection, wave: str) -> Sequence[tuple[str, in
         {"wave": wave},
     )
     return [(name, at) for name, at in rows]
-
-
-def _device_counts(connection: Connection, wave: WaveRow, online_since: int | None) -> Any:
-    return connection.execute(
-        text(
-            f"SELECT g.name, c.number, c.inside, c.online, c.devices FROM (SELECT d.grp, d.number, {in_wave('w.id')} "
-            "AS inside, CASE WHEN s.seen_at >= :since THEN 1 ELSE 0 END AS online, count(*) AS devices "
-            "FROM fleet_device d JOIN fleet_name t ON t.kind = 'tag' AND t.id = d.tag AND t.name = :tag "
-            "JOIN fleet_name w ON w.kind = 'wave' AND w.name = :wave "
-            "LEFT JOIN sighting s ON s.dev = d.dev WHERE d.production = 1 GROUP BY 1, 2, 3, 4) c "
-            "LEFT JOIN fleet_name g ON g.kind = 'group' AND g.id = c.grp"
-        ),
-        {"tag": wave.tag, "wave": wave.name, "since": online_since},
-    )

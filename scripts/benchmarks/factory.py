@@ -20,7 +20,7 @@ from ledger.domain.rollout import Limit
 from ledger.domain.values import JsonObject, Target, from_epoch, read_target
 from ledger.session import Ledger, Session
 from ledger.store import migrate
-from ledger.store.engine import open_engine, writing
+from ledger.store.engine import actor_of, open_engine, writing
 from ledger.tuf.keys import KeyPair
 from ledger.tuf.online import OnlineKeys
 from ledger.tuf.roots import LIFETIME
@@ -59,21 +59,28 @@ class Wave(NamedTuple):
 
 
 @contextmanager
-def new_ledger(path: Path, tags: Sequence[str], *, numbers: int, hardware: int, seed: str) -> Iterator[Made]:
-    """A ledger whose CI built `numbers` times for `hardware` kinds of devices, with devices on each tag."""
-    engine = open_engine(f"sqlite:///{path.absolute()}", must_exist=False)
+def create(url: str) -> Iterator[Made]:
+    """A ledger with nothing in it but its keys."""
+    engine = open_engine(url, must_exist=False)
     keys = factory.make_keys(["ed25519"], 2)
     with writing(engine) as connection:
         migrate.create(connection, *all_tables())
         runner.install(connection)
-        session = Session(connection, "bench", NOW, [runner.Projector()])
+        actor = actor_of(connection, "bench")
+        session = Session(connection, actor, NOW, [runner.Projector()])
         factory.initialize(session, "bench", keys, 2, from_epoch(NOW) + LIFETIME)
-    ledger = Ledger(engine, [runner.Projector()], "bench", NOW)
+    ledger = Ledger(engine, [runner.Projector()], actor, NOW)
     online = {pair.keyid: pair for pair in keys.online.values()}
-    made = Made(ledger, keys.targets[0], online, OnlineKeys([*online.values(), keys.ledger], "memory"))
-    _import(made.ledger, tags, numbers, hardware, seed)
-    yield made
+    yield Made(ledger, keys.targets[0], online, OnlineKeys([*online.values(), keys.ledger], "memory"))
     engine.dispose()
+
+
+@contextmanager
+def new_ledger(path: Path, tags: Sequence[str], *, numbers: int, hardware: int, seed: str) -> Iterator[Made]:
+    """A ledger whose CI built `numbers` times for `hardware` kinds of devices, with devices on each tag."""
+    with create(f"sqlite:///{path.absolute()}") as made:
+        _import(made.ledger, tags, numbers, hardware, seed)
+        yield made
 
 
 def a_target(seed: str, number: int, hardware: int) -> Target:

@@ -19,7 +19,7 @@ import platform
 import sqlite3
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal, NamedTuple
@@ -79,6 +79,9 @@ class Entry:
         bar: None for what is only reported.
         sizes: Of what was measured.
         note: What exactly is compared.
+        seconds_bar: The most seconds of ours, None for no such bar.
+        memory: The most memory that ours had, in MiB, where it was measured; `memory_bar` the most that is allowed.
+        more: Other figures to report.
     """
 
     name: str
@@ -88,6 +91,10 @@ class Entry:
     bar: float | None
     sizes: Mapping[str, int]
     note: str
+    seconds_bar: float | None = None
+    memory: int | None = None
+    memory_bar: int | None = None
+    more: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def ratios(self) -> list[float]:
@@ -101,7 +108,11 @@ class Entry:
 
     @property
     def ok(self) -> bool:
-        """Whether the bar is reached."""
+        """Whether the bars are reached."""
+        if self.seconds_bar is not None and median(self.ours) > self.seconds_bar:
+            return False
+        if self.memory is not None and self.memory_bar is not None and self.memory > self.memory_bar:
+            return False
         if self.bar is None:
             return True
         return self.ratio >= self.bar if self.ratio_of == "speed" else self.ratio <= self.bar
@@ -123,6 +134,10 @@ class Entry:
             "rounds": len(ratios),
             "sizes": self.sizes,
             "note": self.note,
+            "seconds_bar": self.seconds_bar,
+            "memory_mib": self.memory,
+            "memory_mib_bar": self.memory_bar,
+            **self.more,
         }
 
     def _divided(self, ours: float, baseline: float) -> float:

@@ -124,9 +124,8 @@ def audit(template: Factory, directory: Path, seed: int, steps: int) -> int:
         for name, wave in told.history.model.waves.items():
             if wave.status == "complete" and name not in completed.values():
                 completed[wave.tag] = name
-        for uuid in UUIDS:
-            if answer := witness.answer(uuid, completed):
-                chances.append((uuid, format_time(from_epoch(factory.now)), answer))
+        date = format_time(from_epoch(factory.now))
+        chances += [(uuid, date, found) for uuid in UUIDS if (found := witness.answer(uuid, completed))]
     asked = told.chance.sample(chances, QUESTIONS)
     (directory / "stranger").mkdir()
     with factory.ledger.reading() as connection:

@@ -1,0 +1,87 @@
+"""waveledger audit export, import, schema: the ledger as a file, and what is in it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from cli.context import reading, settings_of
+from cli.output import FormatOption, Output, say, show
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to their group."""
+    app.command("export")(export)
+    app.command("import")(import_)
+    app.command("schema")(schema)
+
+
+def export(
+    ctx: typer.Context,
+    out: Annotated[str | None, typer.Option("-o", metavar="FILE.jsonl", help="A new file, never overwritten.")] = None,
+    format: FormatOption = None,
+) -> None:
+    """Write the whole ledger as JSON Lines: a manifest with the newest checkpoint, then every event.
+
+    Without -o it goes to standard output. No private key is in it: the ledger has none.
+
+    Example: waveledger audit export -o acme.jsonl
+    """
+    from cli import files
+    from cli.auditing import checkpoint_or_none
+    from ledger.application import exchange
+    from ledger.application.proofs import read_tree
+
+    with reading(ctx) as connection:
+        tree = read_tree(connection)
+    checkpoint = checkpoint_or_none(ctx, tree)
+    with reading(ctx) as connection:
+        manifest = exchange.manifest_of(connection, tree, checkpoint)
+        lines = exchange.export(connection, manifest)
+        if out is None:
+            sys.stdout.buffer.writelines(lines)
+            sys.stdout.buffer.flush()
+        else:
+            with files.new(out) as file:
+                file.writelines(lines)
+    told = f"{manifest.size:,} events and {manifest.checkpoints:,} checkpoints, root {manifest.root}"
+    if out is None:
+        say(f"exported {told}")
+        return
+    show(Output({**manifest._asdict(), "file": out}, lines=[f"exported to {out}: {told}"]), format)
+
+
+def import_(
+    ctx: typer.Context,
+    file: Annotated[str, typer.Argument(metavar="FILE.jsonl|-", help="What audit export wrote.")],
+    format: FormatOption = None,
+) -> None:
+    """Make a new store from an export, or refuse it: positions, leaves, root and checkpoints are as they were.
+
+    The store is the one that --store names, and must not hold a ledger. No key comes with it. What an import does not
+    judge is whether the history is legal and well signed: waveledger audit verify does.
+
+    Example: waveledger --store sqlite:///copy.db audit import acme.jsonl
+    """
+    from cli import files
+    from cli.importing import create
+    from cli.progress import stages
+
+    with files.opened(file) as source, stages() as progress:
+        manifest = create(settings_of(ctx), source, progress)
+    told = f"imported {manifest.size:,} events of {manifest.factory}, root {manifest.root}"
+    show(Output({**manifest._asdict(), "file": file}, lines=[told]), format)
+
+
+def schema() -> None:
+    """Print the JSON Schema of an export's lines: the manifest, a checkpoint, and every event by its topic.
+
+    Example: waveledger audit schema
+    """
+    import orjson
+
+    from ledger.schema import export_schema
+
+    typer.echo(orjson.dumps(export_schema(), option=orjson.OPT_INDENT_2))

@@ -1,0 +1,45 @@
+"""Creating a store from an export: all of it in one transaction, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+from sqlalchemy import Connection
+
+from cli import newledger
+from cli.settings import Settings
+from ledger.application.exchange import Manifest, Reader
+from ledger.merkle import Frontier
+from ledger.store import bulk, migrate
+from ledger.store import engine as store
+from ledger.store.copying import refill
+from ledger.store.events import Row
+from projections import runner
+from projections.tables import all_tables
+
+_EVERY = 1000  # events between two words about the progress
+
+
+def create(settings: Settings, source: BinaryIO, progress: Callable[[str, int, int], None]) -> Manifest:
+    """Read an export into a new store. Raises: StoreExists, ExportRefused, ExportNewer, EventUnreadable."""
+    with store.opened(settings.store, must_exist=False) as engine, newledger.empty(engine):
+        reader = Reader(iter(source))
+
+        def filled(connection: Connection) -> tuple[Frontier, int]:
+            came = refill(connection, _counted(reader, progress))
+            bulk.insert(connection, "checkpoint", ("size", "note"), reader.checkpoints)
+            return came
+
+        with store.writing(engine) as connection:
+            migrate.create(connection, *all_tables(), fill=filled)
+            runner.install(connection)
+            runner.catch_up(connection, lambda done, total: progress("projections", done, total))
+    return reader.manifest
+
+
+def _counted(reader: Reader, progress: Callable[[str, int, int], None]) -> Iterator[Row]:
+    for row in reader.rows():
+        if row.position % _EVERY == 0:
+            progress("events", row.position, reader.manifest.size)
+        yield row

@@ -1,0 +1,209 @@
+"""The ledger as a file for auditors: JSON Lines, written and read as a stream.
+
+Rules of this module. The format is a promise, ``waveledger-export/1``:
+
+* The first line is the manifest: format, factory, the ledger's public key, size, root, how many checkpoints follow, and
+  the newest checkpoint of all (a signed note, or null).
+* Then every event in order of position, a line each: position, stream, version, topic, recorded_at (RFC 3339), actor,
+  and last the payload, byte for byte as it is hashed. Each checkpoint that is kept follows the event of its size.
+* There is one way to write a line, so a file that was read and written again is the same.
+* What does not come out as it went in is refused, and nothing is created: leaves and root are computed anew, every
+  checkpoint is compared with the tree and its signature verified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import orjson
+from sqlalchemy import Connection
+
+from ledger import merkle
+from ledger.application.proofs import HistoryChanged, Tree
+from ledger.codec import decode
+from ledger.domain.errors import LedgerError, StorageFailure
+from ledger.domain.events import FactoryInitialized
+from ledger.domain.values import format_time, from_epoch, parse_time, to_epoch
+from ledger.store import events
+from ledger.store.bulk import query
+from ledger.store.events import Checkpoint, Row
+from ledger.tuf import note
+
+FORMAT = "waveledger-export/1"
+
+_PAYLOAD = b',"payload":'
+_EVENT = ("position", "stream", "version", "topic", "recorded_at", "actor")
+
+
+class ExportRefused(StorageFailure):
+    """A file that is not what an export wrote. Nothing was created."""
+
+    message = "line {line} of the export is refused: {problem}"
+    hint = "nothing was created; get the file again from where it was exported"
+    line: int
+    problem: str
+
+
+class ExportNewer(StorageFailure):
+    """A format of a later version of this program. Nothing was created."""
+
+    message = "the export has the format {format}, of a newer version of waveledger"
+    hint = "nothing was created; upgrade waveledger on this machine"
+    format: str
+
+
+class Manifest(NamedTuple):
+    """What the first line says. `root` is in hex, `checkpoint` a signed note."""
+
+    format: str
+    factory: str
+    ledger_key: str
+    size: int
+    root: str
+    checkpoints: int
+    checkpoint: str | None
+
+
+def manifest_of(connection: Connection, tree: Tree, checkpoint: note.Checkpoint | None) -> Manifest:
+    """The manifest of the ledger as it is now."""
+    (count,) = query(connection, "SELECT count(*) FROM checkpoint WHERE size <= ?", (tree.size,)).fetchone() or (0,)
+    text = checkpoint.note() if checkpoint else None
+    return Manifest(FORMAT, tree.factory, tree.ledger_key, tree.size, tree.root.hex(), count, text)
+
+
+def export(connection: Connection, manifest: Manifest) -> Iterator[bytes]:
+    """The lines of an export of the events up to the manifest's size. Raises, at its end: HistoryChanged."""
+    yield _line(manifest._asdict())
+    kept = events.checkpoints(connection, until=manifest.size)
+    waiting, frontier = next(kept, None), merkle.Frontier()
+    for row in events.read(connection, until=manifest.size):
+        yield event_line(row)
+        frontier = frontier.append(merkle.leaf_hash(merkle.entry(*row)))
+        if waiting is not None and waiting.size == row.position:
+            yield _line({"size": waiting.size, "checkpoint": waiting.note})
+            waiting = next(kept, None)
+    if frontier.root().hex() != manifest.root:
+        raise HistoryChanged(which="head")
+
+
+def read_manifest(line: bytes) -> Manifest:
+    """The manifest of an export's first line. Raises: ExportNewer, and what reading other things raises."""
+    found: Any = orjson.loads(line)
+    text = str(found["format"])
+    if text.startswith("waveledger-export/") and text != FORMAT:
+        raise ExportNewer(format=text[:100])
+    manifest = Manifest(**found)
+    if manifest.format != FORMAT or _line(manifest._asdict()) != line:
+        raise ValueError("it is not written as an export writes it")
+    return manifest
+
+
+def event_line(row: Row) -> bytes:
+    """An event as its line, the inverse of `read_event`."""
+    head = _line({**{name: getattr(row, name) for name in _EVENT}, "recorded_at": _time(row.recorded_at)})
+    return b"".join((head[:-2], _PAYLOAD, row.payload, b"}\n"))
+
+
+def read_event(line: bytes) -> Row:
+    """The event of a line. Raises: ValueError, when it is not as an export writes it."""
+    head, separator, rest = line.partition(_PAYLOAD)
+    if not separator or not rest.endswith(b"}\n"):
+        raise ValueError("it is not an event: it has no payload")
+    fields = orjson.loads(head + b"}")
+    fields["recorded_at"] = to_epoch(parse_time(fields["recorded_at"]))
+    row = Row._make([*(fields[name] for name in _EVENT), rest[:-2]])
+    if [type(value) for value in row] != [int, str, int, str, int, str, bytes] or event_line(row) != line:
+        raise ValueError("it is not written as an export writes it")
+    return row
+
+
+@dataclass
+class Reader:
+    """Reads an export, line by line, and refuses what does not fit; `manifest` is there after the first line."""
+
+    lines: Iterator[bytes]
+    manifest: Manifest = field(init=False)
+    checkpoints: list[Checkpoint] = field(default_factory=list)
+    _number: int = 1
+    _frontier: merkle.Frontier = field(default_factory=merkle.Frontier)
+    _head: note.Checkpoint | None = None
+
+    def __post_init__(self) -> None:
+        """Read the manifest. Raises: ExportRefused, ExportNewer."""
+        try:
+            self.manifest = read_manifest(next(self.lines, b""))
+            if self.manifest.checkpoint is not None:
+                self._head = note.parse_note(self.manifest.checkpoint)
+                note.verify(self._head, self.manifest.ledger_key)
+        except ExportNewer:
+            raise
+        except (ValueError, KeyError, TypeError, LedgerError) as problem:
+            raise self._refused(f"it is not the manifest of an export: {problem}") from None
+
+    def rows(self) -> Iterator[Row]:
+        """The events, in order; after the last one the root was compared. Raises: ExportRefused and the codec's."""
+        for line in self.lines:
+            self._number += 1
+            if line.startswith(b'{"size":'):
+                self._checkpoint(line)
+                continue
+            row = self._event(line)
+            self._frontier = self._frontier.append(merkle.leaf_hash(merkle.entry(*row)))
+            self._look_at_head()
+            yield row
+        self._number += 1
+        if self._frontier.size != self.manifest.size or len(self.checkpoints) != self.manifest.checkpoints:
+            found = f"{self._frontier.size} events and {len(self.checkpoints)} checkpoints"
+            raise self._refused(f"it ends after {found}, of {self.manifest.size} and {self.manifest.checkpoints}")
+        if self._frontier.root().hex() != self.manifest.root:
+            raise self._refused("the events do not have the root that the manifest says")
+        if self._head is not None and self._head.size > self._frontier.size:
+            raise self._refused("the manifest's checkpoint is of more events")
+
+    def _event(self, line: bytes) -> Row:
+        try:
+            row = read_event(line)
+        except (ValueError, KeyError, TypeError, LedgerError) as problem:
+            raise self._refused(str(problem)) from None
+        if row.position != self._frontier.size + 1 or row.position > self.manifest.size:
+            raise self._refused(f"position {row.position} cannot follow {self._frontier.size}")
+        event = decode(row.topic, row.payload)
+        if row.position == 1:
+            said = FactoryInitialized(self.manifest.factory, self.manifest.ledger_key)
+            if event != said:
+                raise self._refused("factory and ledger key are not those of the manifest")
+        return row
+
+    def _checkpoint(self, line: bytes) -> None:
+        try:
+            read = note.parse_note(orjson.loads(line)["checkpoint"])
+            note.verify(read, self.manifest.ledger_key)
+        except (ValueError, KeyError, TypeError, AttributeError, LedgerError) as problem:
+            raise self._refused(str(problem)) from None
+        if line != _line({"size": read.size, "checkpoint": read.note()}):
+            raise self._refused("it is not written as an export writes it")
+        last = self.checkpoints[-1].size if self.checkpoints else 0
+        if not last < read.size == self._frontier.size or read.root != self._frontier.root():
+            raise self._refused(f"the checkpoint of size {read.size} is not that of the events before it")
+        self.checkpoints.append(Checkpoint(read.size, read.note()))
+
+    def _look_at_head(self) -> None:
+        if (
+            self._head is not None
+            and self._head.size == self._frontier.size
+            and (self._head.root != self._frontier.root())
+        ):
+            raise self._refused("the manifest's checkpoint is not that of the events")
+
+    def _refused(self, problem: str) -> ExportRefused:
+        return ExportRefused(line=self._number, problem=problem)
+
+
+def _line(fields: dict[str, Any]) -> bytes:
+    return orjson.dumps(fields) + b"\n"
+
+
+def _time(seconds: int) -> str:
+    return format_time(from_epoch(seconds))

@@ -1,0 +1,77 @@
+"""Live rows against those of a replay, one after the other: neither side is ever in memory whole.
+
+Rules of this module:
+
+* Both are read in the order of their keys, which is the same in all databases: texts are ordered byte by byte.
+* A row that is there on both sides and differs names each column that does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+from sqlalchemy import Connection, Table
+
+from ledger.store import bulk
+
+_FETCH_ROWS = 1_000
+_Values: TypeAlias = tuple[Any, ...]
+
+
+class Difference(NamedTuple):
+    """A row that a replay of the ledger does not give, or gives and is not there, or gives with another `field`."""
+
+    projection: str
+    table: str
+    problem: str
+    row: dict[str, Any]
+    field: str = ""
+
+
+def differences(live: Connection, replay: Connection, projection: str, table: Table) -> Iterator[Difference]:
+    """The rows of a table that differ."""
+    keys, columns = [c.name for c in table.primary_key.columns], [c.name for c in table.columns]
+    places = [columns.index(key) for key in keys]
+    names = ", ".join(f'"{name}"' for name in columns)
+    order = ", ".join(f'"{key}"' for key in keys)
+    sql = f"SELECT {names} FROM {table.name} ORDER BY {order}"
+    there, wanted = _rows(live, sql), _rows(replay, sql)
+    found, expected = next(there, None), next(wanted, None)
+    while found is not None or expected is not None:
+        if found == expected:
+            found, expected = next(there, None), next(wanted, None)
+        elif found is None or (expected is not None and _key(expected, places) < _key(found, places)):
+            assert expected is not None  # one of the two is there
+            yield Difference(projection, table.name, "this row is missing", dict(zip(columns, expected, strict=True)))
+            expected = next(wanted, None)
+        elif expected is None or _key(found, places) < _key(expected, places):
+            yield Difference(projection, table.name, "no event gives this row", dict(zip(columns, found, strict=True)))
+            found = next(there, None)
+        else:
+            yield from _changed(projection, table.name, columns, found, expected)
+            found, expected = next(there, None), next(wanted, None)
+
+
+def _changed(
+    projection: str, table: str, columns: Sequence[str], found: _Values, expected: _Values
+) -> Iterator[Difference]:
+    row = dict(zip(columns, found, strict=True))
+    for column, value, wanted in zip(columns, found, expected, strict=True):
+        if value != wanted:
+            yield Difference(projection, table, f"{column} is {value!r}, a replay gives {wanted!r}", row, column)
+
+
+def _key(row: _Values, places: Sequence[int]) -> list[tuple[int, Any]]:
+    """What rows are ordered by. A value of a type that no event gives comes where SQLite puts it."""
+    return [(_rank(row[place]), row[place]) for place in places]
+
+
+def _rank(value: object) -> int:
+    return 0 if value is None else 1 if isinstance(value, int | float) else 2 if isinstance(value, str) else 3
+
+
+def _rows(connection: Connection, sql: str) -> Iterator[_Values]:
+    cursor = bulk.query(connection, sql)
+    while chunk := cursor.fetchmany(_FETCH_ROWS):
+        yield from chunk

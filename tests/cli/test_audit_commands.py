@@ -1,0 +1,256 @@
+"""The auditors' commands as they are typed: what they print, what they write, and how they end."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import orjson
+import pytest
+
+KEYS = ("-k", "keys/targets.only.key.tgz")
+
+
+@pytest.fixture(scope="module")
+def audited(imported: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A ledger with a published wave, a root in a file, and a checkpoint that was kept."""
+    shell = imported("acme").copy(tmp_path_factory.mktemp("audited") / "acme")
+    shell.env["WAVELEDGER_PUBLISH"] = str(shell.cwd / "public")
+    shell.do("waves", "init", "v48", "48", "release", *KEYS)
+    shell.do("waves", "rollout", "v48", "--limit", "2")
+    shell.do("waves", "complete", "v48")
+    (shell.cwd / "root.json").write_text(shell.do("keys", "tuf", "show-root", "--prod", "--format", "json").out)
+    shell.do("audit", "checkpoint", "-o", "kept.note")
+    return shell
+
+
+@pytest.fixture
+def ours(audited: Any, tmp_path: Path) -> Any:
+    """A copy of this test's own."""
+    return audited.copy(tmp_path / "ours")
+
+
+def test_verify_says_what_it_looked_at(ours: Any) -> None:
+    """A whole ledger: ok, the head, how many checkpoints fit, no finding; with checkpoint and root from elsewhere."""
+    found = ours.ask("audit", "verify", "--checkpoint", "kept.note", "--root", "root.json")
+    position, root = ours.head()
+
+    assert found["ok"]
+    assert found["findings"] == []
+    assert found["head"] == {"position": position, "root": root}
+    assert found["checked"]["events"] == position
+    assert found["checked"]["checkpoints"] > 0
+    told = ours.do("audit", "verify", "--checkpoint", "kept.note").out
+    assert f"{position} events, root {root}" in told
+    assert "and so does kept.note" in told
+
+
+def test_verify_finds(ours: Any) -> None:
+    """A changed row: exit 6, findings as data with position, kind, field and message, and a hint."""
+    store = sqlite3.connect(ours.cwd / "waveledger.db")
+    store.executescript("DROP TRIGGER event_never_changes; UPDATE event SET actor = 'mallory' WHERE position = 4;")
+    store.close()
+    as_json = ours.quick("audit", "verify", "--format", "json")
+    as_table = ours.quick("audit", "verify")
+    as_csv = ours.quick("audit", "verify", "--format", "csv")
+
+    assert (as_json.rc, as_table.rc, as_csv.rc) == (6, 6, 6)
+    assert not as_json.json["ok"]
+    chain = [f for f in as_json.json["findings"] if f["kind"] == "chain"]
+    assert [(f["position"], f["field"]) for f in chain] == [(4, "payload")]
+    assert set(chain[0]) == {"position", "kind", "field", "message"}
+    assert "error: problems found in the ledger" in as_table.err
+    assert "hint:" in as_table.err
+    assert as_csv.out.startswith("position,kind,field,message\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--checkpoint", "nothing.note"), "cannot read nothing.note"),
+        (("--checkpoint", "root.json"), "root.json is not a checkpoint"),
+        (("--checkpoint", "waveledger.db"), "waveledger.db is not a checkpoint"),
+        (("--root", "kept.note"), "does not give the ledger's key"),
+    ],
+)
+def test_verify_that_could_not_run(ours: Any, arguments: tuple[str, ...], told: str) -> None:
+    """What can't be compared with is exit 7, and no finding."""
+    came = ours.quick("audit", "verify", *arguments)
+
+    assert (came.rc, came.out) == (7, "")
+    assert told in came.err
+
+
+def test_verify_without_a_ledger(shell: Any) -> None:
+    """No store: exit 7."""
+    assert shell.quick("audit", "verify").rc == 7
+
+
+def test_a_checkpoint_is_its_note(ours: Any) -> None:
+    """Printed it is the note, byte for byte as with -o; the JSON has it with size and root."""
+    printed = ours.do("audit", "checkpoint").out
+    document = ours.ask("audit", "checkpoint")
+    position, root = ours.head()
+
+    assert printed == (ours.cwd / "kept.note").read_text() == document["note"]
+    assert (document["size"], document["root"], document["origin"]) == (position, root, "waveledger/acme")
+
+
+def test_nothing_is_overwritten(ours: Any) -> None:
+    """Evidence that is there stays: checkpoints, proofs and exports go to new files only."""
+    before = (ours.cwd / "kept.note").read_bytes()
+    for command in (("checkpoint",), ("prove", "1"), ("export",)):
+        came = ours.quick("audit", *command, "-o", "kept.note")
+        assert came.rc == 3
+        assert "is there already" in came.err
+    assert (ours.cwd / "kept.note").read_bytes() == before
+    assert ours.quick("audit", "export", "-o", "nowhere/x").rc == 7
+
+
+def test_without_the_ledgers_key(ours: Any) -> None:
+    """Then the newest checkpoint that is kept is given, and what it does not cover is said."""
+    ours.do("members", "add", "zoe", "--role", "admin")
+    came = ours.quick("audit", "checkpoint", env={"WAVELEDGER_ONLINE_KEYS": "nowhere"})
+
+    assert came.rc == 0
+    assert "without the ledger's key: the newest that is kept" in came.err
+    position, _ = ours.head()
+    assert int(came.out.splitlines()[1]) < position
+    late = ours.quick("audit", "prove", str(position), env={"WAVELEDGER_ONLINE_KEYS": "nowhere"})
+    assert late.rc == 4
+    assert f"position {position} yet" in late.err
+
+
+def test_no_checkpoint_at_all(imported: Callable[..., Any], tmp_path: Path) -> None:
+    """A ledger that was never published, on a machine without its key: exit 4, and it can be exported all the same."""
+    shell = imported("acme").copy(tmp_path / "acme", WAVELEDGER_ONLINE_KEYS="nowhere")
+
+    assert shell.quick("audit", "checkpoint").rc == 4
+    assert shell.do("audit", "export", "-o", "acme.jsonl").rc == 0
+    assert orjson.loads((shell.cwd / "acme.jsonl").read_bytes().splitlines()[0])["checkpoint"] is None
+
+
+def test_proofs_from_hand_to_hand(ours: Any, tmp_path: Path) -> None:
+    """An event's proof and a proof of growth are checked by somebody who has the root, or the key, and no store."""
+    ours.do("audit", "prove", "3", "-o", "event.json")
+    ours.do("members", "add", "zoe", "--role", "admin")
+    ours.do("audit", "prove", "--from", "kept.note", "-o", "grown.json")
+    size = ours.ask("audit", "checkpoint")["size"]
+    key = ours.ask("audit", "show", "1")["payload"]["ledger_key"]
+    elsewhere = type(ours)(tmp_path / "elsewhere")
+    elsewhere.cwd.mkdir()
+    for name in ("event.json", "grown.json", "kept.note", "root.json"):
+        (elsewhere.cwd / name).write_bytes((ours.cwd / name).read_bytes())
+
+    event = elsewhere.ask("audit", "check", "event.json", "--root", "root.json")
+    grown = elsewhere.ask("audit", "check", "grown.json", "--key", key)
+    kept = elsewhere.ask("audit", "check", "kept.note", "--root", "root.json")
+
+    assert (event["kind"], event["event"]["position"]) == ("inclusion", 3)
+    assert (grown["kind"], [c["size"] for c in grown["checkpoints"]]) == ("consistency", [size - 1, size])
+    assert (kept["kind"], kept["event"]) == ("checkpoint", None)
+    assert "this event is there" in elsewhere.do("audit", "check", "event.json", "--root", "root.json").out
+    assert "the ledger only grew" in elsewhere.do("audit", "check", "grown.json", "--key", key).out
+    wrong = elsewhere.quick("audit", "check", "event.json", "--key", "00" * 32)
+    assert (wrong.rc, wrong.out) == (6, "")
+    (elsewhere.cwd / "event.json").write_text("{}")
+    assert elsewhere.quick("audit", "check", "event.json", "--root", "root.json").rc == 6
+    assert elsewhere.quick("audit", "check", "nothing.json", "--root", "root.json").rc == 7
+    assert elsewhere.quick("audit", "check", "event.json", "--root", "kept.note").rc == 7
+
+
+def test_proofs_between_kept_checkpoints(ours: Any) -> None:
+    """Checkpoints are named by their size, too; in the wrong order, unknown ones, and another ledger's are refused."""
+    store = sqlite3.connect(ours.cwd / "waveledger.db")
+    sizes = [size for (size,) in store.execute("SELECT size FROM checkpoint ORDER BY size")]
+    store.close()
+    first, last = str(sizes[0]), str(sizes[-1])
+
+    assert ours.ask("audit", "prove", "--from", first, "--checkpoint", last)["kind"] == "consistency"
+    assert ours.ask("audit", "prove", "2", "--checkpoint", last)["size"] == sizes[-1]
+    assert ours.quick("audit", "prove", "--from", last, "--checkpoint", first).rc == 4
+    assert ours.quick("audit", "prove", "--from", "1").rc == 4
+    assert ours.quick("audit", "prove", "999999").rc == 4
+    assert ours.quick("audit", "prove").rc == 2
+    assert ours.quick("audit", "prove", "3", "--from", first).rc == 2
+    assert ours.quick("audit", "check", "kept.note").rc == 2
+
+
+def test_no_checkpoint_for_a_rewritten_history(ours: Any) -> None:
+    """The ledger's key signs nothing when the leaves are not those of the last checkpoint."""
+    store = sqlite3.connect(ours.cwd / "waveledger.db")
+    store.executescript("DROP TRIGGER event_never_changes; UPDATE event SET leaf = randomblob(32) WHERE position = 4;")
+    store.close()
+
+    for command in (("checkpoint",), ("prove", "3"), ("export", "-o", "x.jsonl")):
+        came = ours.quick("audit", *command)
+        assert came.rc == 7
+        assert "the events are not those" in came.err
+    assert not (ours.cwd / "x.jsonl").exists()
+
+
+def test_an_export_that_turns_out_wrong(ours: Any) -> None:
+    """A changed payload is noticed at the end of an export, and the file goes again."""
+    store = sqlite3.connect(ours.cwd / "waveledger.db")
+    store.executescript("DROP TRIGGER event_never_changes; UPDATE event SET actor = 'mallory' WHERE position = 4;")
+    store.close()
+
+    assert ours.quick("audit", "export", "-o", "x.jsonl").rc == 7
+    assert not (ours.cwd / "x.jsonl").exists()
+
+
+def allowed(shell: Any) -> dict[str, Any]:
+    """What each device may install. When it was seen, and what reached a destination, is no history."""
+    devices = shell.ask("devices", "list")["devices"]
+    return {
+        d["uuid"]: (d["tag"], d["group"], d["target"], d["eligible"]["view"], d["eligible"]["targets"]) for d in devices
+    }
+
+
+def test_a_strangers_audit(ours: Any, tmp_path: Path) -> None:
+    """From an export, a root and a checkpoint: a new store, which is checked, and answers as the old one does."""
+    ours.do("audit", "export", "-o", "acme.jsonl")
+    stranger = type(ours)(tmp_path / "stranger")
+    stranger.cwd.mkdir()
+    for name in ("acme.jsonl", "kept.note", "root.json"):
+        (stranger.cwd / name).write_bytes((ours.cwd / name).read_bytes())
+    came = stranger.ask("audit", "import", "acme.jsonl")
+    position, root = ours.head()
+
+    assert (came["size"], came["root"]) == (position, root)
+    assert stranger.head() == ours.head()
+    assert stranger.ask("audit", "verify", "--checkpoint", "kept.note", "--root", "root.json")["ok"]
+    assert allowed(stranger) == allowed(ours)
+    assert stranger.ask("waves", "show", "v48") == ours.ask("waves", "show", "v48")
+    assert stranger.quick("audit", "import", "acme.jsonl").rc == 7
+    other = stranger.quick("--store", "sqlite:///other.db", "audit", "import", "kept.note")
+    assert (other.rc, (stranger.cwd / "other.db").exists()) == (7, False)
+
+
+def test_export_to_a_pipe(ours: Any) -> None:
+    """Without -o the lines are on standard output, byte for byte, and an import takes them from standard input."""
+    ours.do("audit", "export", "-o", "acme.jsonl")
+    piped = ours.run("audit", "export")
+
+    assert piped.out.encode() == (ours.cwd / "acme.jsonl").read_bytes()
+    came = ours.run("--store", "sqlite:///piped.db", "audit", "import", "-", stdin=piped.out)
+    assert came.rc == 0, came.err
+
+
+def test_the_schema_describes_every_line(ours: Any) -> None:
+    """Each line of an export is valid by the schema, and a line with a field more, or of another type, is not."""
+    ours.do("audit", "export", "-o", "acme.jsonl")
+    schema = orjson.loads(ours.do("audit", "schema").out)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    lines = [orjson.loads(line) for line in (ours.cwd / "acme.jsonl").read_bytes().splitlines()]
+
+    for line in lines:
+        validator.validate(line)
+    event = next(line for line in lines if line.get("topic") == "wave.initialized/1")
+    for wrong in ({"number": "48"}, {"more": 1}, {"expires": "tomorrow"}):
+        assert not validator.is_valid({**event, "payload": {**event["payload"], **wrong}})
+    assert not validator.is_valid({**event, "topic": "member.added/1"})
