@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
+from tests import stores
 from tests.reports import reading
 from tests.reports.telling import PAGES, Story, hour
 from tests.support import Factory, device
@@ -25,7 +26,7 @@ QUESTIONS = {kind: {"tag": ["stable"], "wave": ["v7"]}.get(kind, []) for kind in
 def run(path: Path, *arguments: str, **environment: str) -> tuple[int, str, str]:
     """A command on a ledger."""
     cleared: dict[str, str | None] = {name: None for name in os.environ if name.startswith("WAVELEDGER_")}
-    settings = {**cleared, "WAVELEDGER_STORE": f"sqlite:///{path}", **environment}
+    settings = {**cleared, "WAVELEDGER_STORE": stores.url(path), **environment}
     came = CliRunner().invoke(app, list(arguments), env=settings)
     if came.exception is not None and not isinstance(came.exception, SystemExit):
         raise came.exception
