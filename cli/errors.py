@@ -95,6 +95,15 @@ class ProblemsFound(CheckFailed):
     advice: str
 
 
+class UnknownReportTable(NotFound):
+    """The report has no table of that name."""
+
+    message = "the report has no table {table!r}"
+    hint = "its tables are: {tables}"
+    table: str
+    tables: str
+
+
 class PlanUnreadable(Refused):
     """A file that is no plan."""
 
