@@ -24,6 +24,15 @@ class BadFormat(LedgerError):
     text: str
 
 
+class NotText(LedgerError):
+    """A variable of the environment whose bytes are no text."""
+
+    exit_code = 2
+    message = "{name} is not UTF-8 text"
+    hint = "set it again, in a terminal or a script that speaks UTF-8"
+    name: str
+
+
 class UnknownDevice(NotFound):
     """No device of that uuid or name."""
 
@@ -111,6 +120,14 @@ class NotWritable(LedgerError):
     message = "cannot write {path}: {problem}"
     hint = "check the directory and its permissions"
     path: str
+    problem: str
+
+
+class OutputLost(StorageFailure):
+    """Stdout leads to a disk that is full, or that fails."""
+
+    message = "cannot write to stdout: {problem}"
+    hint = "a command that appends was carried out all the same: waveledger audit log shows it"
     problem: str
 
 

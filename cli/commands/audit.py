@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from cli.context import reading
-from cli.options import Limit, Page, group
-from cli.output import Format, FormatOption, Output, Table, chosen, say, show, when
+from cli.options import MOST, Limit, Page, group
+from cli.output import Format, FormatOption, Output, Table, chosen, put, say, show, when
 
 app = group("The history of the ledger.")
 
@@ -64,7 +64,7 @@ def log(
 @app.command("show")
 def show_event(
     ctx: typer.Context,
-    position: Annotated[int, typer.Argument(min=1)],
+    position: Annotated[int, typer.Argument(min=1, max=MOST)],
     format: FormatOption = None,
 ) -> None:
     """Show one event, whole.
@@ -89,7 +89,7 @@ def show_event(
     payload = orjson.dumps(document["payload"], option=orjson.OPT_INDENT_2).decode()
     show(Output(document, [Table.of_facts(facts)]), format)
     if chosen(format) is Format.TABLE:
-        typer.echo("\n" + payload)
+        put("\n" + payload)
 
 
 def _line(row: Any, summary: str) -> dict[str, Any]:

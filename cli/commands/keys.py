@@ -10,7 +10,7 @@ from sqlalchemy import text
 from cli.commands import keys_rotate, keys_updates
 from cli.context import reading
 from cli.options import group
-from cli.output import Format, FormatOption, Output, Table, chosen, show
+from cli.output import Format, FormatOption, Output, Table, chosen, put, show
 
 app = group("The TUF roots and their keys.")
 tuf = group("The TUF roots and their keys.")
@@ -58,7 +58,7 @@ def show_root(
     if wanted not in roots:
         raise UnknownRoot(version=wanted, repository=repository, newest=newest)
     if chosen(format) is Format.JSON:
-        typer.echo(roots[wanted], nl=False)  # as it was signed: whoever pipes it to a device gets these bytes
+        put(roots[wanted], nl=False)  # as it was signed: whoever pipes it to a device gets these bytes
         return
     signed = orjson.loads(roots[wanted])["signed"]
     rows_ = [

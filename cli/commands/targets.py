@@ -9,7 +9,7 @@ import typer
 from cli.commands import targets_resign
 from cli.context import open_ledger, publish_now, reading, say_dry_run
 from cli.options import DryRun, group
-from cli.output import Format, FormatOption, Output, Table, chosen, say, show, when
+from cli.output import Format, FormatOption, Output, Table, chosen, put, say, show, when
 from projections.queries import targets as query
 
 app = group("CI targets and production targets.")
@@ -196,4 +196,4 @@ def _show_raw(connection: Any, found: query.Production) -> None:
     if found.wave is None or found.document is None:
         raise NoProductionYet(tag=found.tag)
     metadata = publish.metadata_of(connection, f"production/{found.tag}", found.wave, found.document)
-    typer.echo(orjson.dumps(metadata, option=orjson.OPT_INDENT_2))
+    put(orjson.dumps(metadata, option=orjson.OPT_INDENT_2))
