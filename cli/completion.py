@@ -38,7 +38,7 @@ def _names(kind: str, ctx: typer.Context, incomplete: str) -> list[str]:
 
     given = ctx.find_root().params
     store = settings.read(given.get("store"), None, 0).store
-    with suppress(LedgerError), engine.reading(engine.open_engine(store)) as connection:
+    with suppress(LedgerError), engine.opened(store) as opened, engine.reading(opened) as connection:
         found = connection.execute(text(_QUERIES[kind]), {"prefix": f"{incomplete}%"}).scalars()
         return [name for name in found if name.startswith(incomplete)]
     return []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import typer
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from cli import output
 from cli.errors import UnsupportedDestination
@@ -35,10 +35,17 @@ def settings_of(ctx: typer.Context) -> Settings:
 @contextmanager
 def reading(ctx: typer.Context) -> Iterator[Connection]:
     """One moment of the ledger, for a command that only reads. Raises: StoreMissing, SchemaMismatch."""
-    engine = store.open_engine(settings_of(ctx).store)
+    engine = open_store(ctx)
     with store.reading(engine) as connection:
         migrate.check(connection, shared_tables())
         yield connection
+
+
+def open_store(ctx: typer.Context) -> Engine:
+    """The store, until the command ends. Raises: BadStoreUrl, DriverMissing, StoreMissing, NetworkFileSystem."""
+    engine = store.open_engine(settings_of(ctx).store)
+    ctx.call_on_close(engine.dispose)
+    return engine
 
 
 def open_ledger(ctx: typer.Context) -> Ledger:
@@ -47,11 +54,11 @@ def open_ledger(ctx: typer.Context) -> Ledger:
     from projections.runner import Projector
 
     settings = settings_of(ctx)
-    check_actor(settings.actor)
-    engine = store.open_engine(settings.store)
+    engine = open_store(ctx)
     with store.reading(engine) as connection:
         migrate.check(connection, shared_tables())
-    return Ledger(engine, [Projector()], settings.actor, settings.now)
+        actor = check_actor(store.actor_of(connection, settings.actor))
+    return Ledger(engine, [Projector()], actor, settings.now)
 
 
 def destination(where: str) -> Destination:

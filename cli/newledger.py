@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
+from sqlalchemy import Engine
 
 from cli.settings import Settings
 from ledger.domain.errors import LedgerError
 from ledger.domain.values import check_actor, check_name, from_epoch
 from ledger.store import engine as store
 from ledger.store import events, migrate
+from ledger.store.bulk import is_postgresql
 from ledger.store.errors import BadStoreUrl, StoreExists
 
 if TYPE_CHECKING:
@@ -21,23 +23,27 @@ if TYPE_CHECKING:
 
 
 class Created(NamedTuple):
-    """The key files that were written; the directory of the online keys is the last."""
+    """The key files that were written, of which the last is the directory of the online keys; and the first owner."""
 
     files: Sequence[Path]
+    owner: str
 
 
 def check(settings: Settings, factory: str) -> None:
-    """Whether it could be created. Raises: BadName, BadStoreUrl, StoreExists."""
+    """Whether it could be created. Raises: BadName, BadActor, BadStoreUrl, StoreExists."""
     check_name("factory", factory)
-    check_actor(settings.actor)
-    engine = store.open_engine(settings.store, must_exist=False)
-    path = engine.url.database
-    if engine.dialect.name == "sqlite" and path in (None, "", ":memory:"):
-        raise BadStoreUrl(url=settings.store, problem="a ledger in memory would be gone when this command ends")
-    if path and Path(path).exists():
+    with store.opened(settings.store, must_exist=False) as engine:
+        path = engine.url.database
+        if not is_postgresql(engine):
+            check_actor(settings.actor)
+            if path in (None, "", ":memory:"):
+                raise BadStoreUrl(url=settings.store, problem="a ledger in memory would be gone when this command ends")
+            if not Path(path).exists():
+                return
         with store.reading(engine) as connection:
+            check_actor(store.actor_of(connection, settings.actor))
             if migrate.has_ledger(connection):
-                raise StoreExists(store=settings.store)
+                raise StoreExists(store=store.name_of(engine.url))
 
 
 def create(settings: Settings, factory: str, directory: Path, keys: FactoryKeys, threshold: int) -> Created:
@@ -66,22 +72,34 @@ def write(
     from projections import runner
     from projections.tables import all_tables
 
-    engine = store.open_engine(settings.store, must_exist=False)
-    place = str(Path(str(engine.url.database)).absolute())
-    with keyfiles.written(directory, keys, place, owns_ledger, given) as files:
-        with store.writing(engine) as connection:
+    def owns(where: str, ledger_key: str) -> bool:
+        # What is shown of a URL lacks its password, so our own is opened as it was given.
+        return owns_ledger(settings.store if where == place and "://" in place else where, ledger_key)
+
+    with store.opened(settings.store, must_exist=False) as engine:
+        place = _place(engine)
+        with keyfiles.written(directory, keys, place, owns, given) as files, store.writing(engine) as connection:
             migrate.create(connection, *all_tables())
             runner.install(connection)
-            record(Session(connection, settings.actor, settings.now, [runner.Projector()]))
-        return Created(files)
+            actor = store.actor_of(connection, settings.actor)
+            record(Session(connection, actor, settings.now, [runner.Projector()]))
+        return Created(files, actor)
+
+
+def _place(engine: Engine) -> str:
+    """What names a store from everywhere on this machine: the path of its file, or its URL without a password."""
+    if is_postgresql(engine):
+        return store.name_of(engine.url)
+    return str(Path(str(engine.url.database)).absolute())
 
 
 def owns_ledger(place: str, ledger_key: str) -> bool:
-    """Whether the store at a path holds the ledger of that public key; yes where that can't be found out."""
-    if not Path(place).exists():
+    """Whether the store at a path or URL holds the ledger of that public key; yes where that can't be found out."""
+    if "://" not in place and not Path(place).exists():
         return False
     try:
-        with store.reading(store.open_engine(f"sqlite:///{place}")) as connection:
+        url = place if "://" in place else f"sqlite:///{place}"
+        with store.opened(url) as engine, store.reading(engine) as connection:
             first = events.get(connection, 1) if migrate.has_ledger(connection) else None
     except LedgerError:
         return True

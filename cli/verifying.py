@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from cli.context import destination, settings_of
+from cli.context import destination, open_store, settings_of
 from cli.output import Format, Output, Table, say, show
 from cli.settings import DEFAULT_STORE
 
@@ -96,10 +96,10 @@ def _ledger(ctx: typer.Context, *, no_ledger: bool) -> Engine | None:
     settings = settings_of(ctx)
     missing = settings.store == DEFAULT_STORE and not Path(DEFAULT_STORE.removeprefix("sqlite:///")).exists()
     if no_ledger or missing:
-        why = "as told" if no_ledger else f"there is none at {settings.store}"
+        why = "as told" if no_ledger else f"there is none at {DEFAULT_STORE}"
         say(f"without the ledger ({why}): clients start from nothing, and not from what devices saw before")
         return None
-    opened = engine.open_engine(settings.store)
+    opened = open_store(ctx)
     with engine.reading(opened) as connection:
         migrate.check(connection, shared_tables())
     return opened

@@ -111,7 +111,7 @@ class Ledger:
         with store.writing(self.engine, dry_run=dry_run) as connection:
             require_known(rows.topics(connection))  # a decision on a history that we can't read would be a guess
             now = max(self.now, rows.head(connection).recorded_at)
-            yield Session(connection, self.actor, now, self.projectors)
+            yield Session(connection, store.actor_of(connection, self.actor), now, self.projectors)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, MetaData, create_engine, inspect, text
+from sqlalchemy import Connection, Engine, MetaData, create_engine, text
 from sqlalchemy.pool import StaticPool
 
 from ledger.codec import require_known
 from ledger.domain.errors import Conflict
-from ledger.store import bulk, engine, events
+from ledger.store import bulk, engine, events, migrate
 from ledger.store.events import Row
 from projections.fleet import Fleet
 from projections.fold import Fold
@@ -102,8 +102,9 @@ def rebuild(engine_: Engine, name: str, progress: Progress | None = None) -> int
     with engine.writing(engine_) as connection:
         require_known(events.topics(connection))
         generation = _generation(connection, name) + 1
-        _drop(connection, fold.tables(generation))
-        fold.tables(generation).create_all(connection)
+        with migrate.changing_projections(connection):
+            _drop(connection, fold.tables(generation))
+            fold.tables(generation).create_all(connection, checkfirst=False)
         token = _begin(connection, fold)
     position = 0
     with _no_garbage_collection():
@@ -199,15 +200,17 @@ def _forget(connection: Connection, fold: Fold) -> None:
 
 
 def _swap(connection: Connection, fold: Fold, generation: int) -> None:
-    for table in fold.tables(generation).tables:
-        live = table.removesuffix(NEW)
-        connection.execute(text(f"DROP TABLE IF EXISTS {live}"))
-        connection.execute(text(f"ALTER TABLE {table} RENAME TO {live}"))
+    with migrate.changing_projections(connection):
+        engine.lock_for_swap(connection)
+        for table in fold.tables(generation).tables:
+            live = table.removesuffix(NEW)
+            connection.execute(text(f"DROP TABLE IF EXISTS {live}"))
+            connection.execute(text(f"ALTER TABLE {table} RENAME TO {live}"))
 
 
 def _drop(connection: Connection, metadata: MetaData) -> None:
-    for table in set(inspect(connection).get_table_names()) & set(metadata.tables):
-        connection.execute(text(f"DROP TABLE {table}"))
+    for table in metadata.tables:
+        connection.execute(text(f"DROP TABLE IF EXISTS {table}"))
 
 
 @contextmanager

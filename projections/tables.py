@@ -14,7 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sqlalchemy import Boolean, Column, Index, Integer, MetaData, PrimaryKeyConstraint, Table, Text, text
+from sqlalchemy import Boolean, Column, Index, MetaData, PrimaryKeyConstraint, Table, text
+
+from ledger.store.tables import TEXT, WHOLE
 
 NEW = "__new"
 SCHEMA_VERSION = 2  # of all projection tables; a change of any of them raises it, and migrate rebuilds them
@@ -28,30 +30,30 @@ def shared_tables() -> MetaData:
     Table(
         "projection",
         metadata,
-        Column("name", Text, primary_key=True),
-        Column("position", Integer, nullable=False),
-        Column("generation", Integer, nullable=False),
+        Column("name", TEXT, primary_key=True),
+        Column("position", WHOLE, nullable=False),
+        Column("generation", WHOLE, nullable=False),
     )
     Table(
         "written",
         metadata,
-        Column("repository", Text, primary_key=True),
-        Column("version", Integer, nullable=False),  # of the timestamps that reached a destination
+        Column("repository", TEXT, primary_key=True),
+        Column("version", WHOLE, nullable=False),  # of the timestamps that reached a destination
     )
     # Publications up to `position` are at a destination in full, of all repositories ("") but those with a row.
     Table(
         "reached",
         metadata,
-        Column("destination", Text, primary_key=True),
-        Column("repository", Text, primary_key=True),
-        Column("position", Integer, nullable=False),
+        Column("destination", TEXT, primary_key=True),
+        Column("repository", TEXT, primary_key=True),
+        Column("position", WHOLE, nullable=False),
     )
     Table(
         "sighting",
         metadata,
-        Column("dev", Integer, primary_key=True),
-        Column("seen_at", Integer, nullable=False),
-        Column("confirmed_at", Integer, nullable=False),  # the last time it confirmed the target that is known
+        Column("dev", WHOLE, primary_key=True),
+        Column("seen_at", WHOLE, nullable=False),
+        Column("confirmed_at", WHOLE, nullable=False),  # the last time it confirmed the target that is known
     )
     return metadata
 
@@ -162,5 +164,5 @@ def _bare(word: str) -> str:
 
 
 def _column(word: str) -> Column[object]:
-    kind = Boolean if "!" in word else Integer if "#" in word else Text
-    return Column(_bare(word), kind(), nullable="?" in word, autoincrement=False)
+    kind = Boolean() if "!" in word else WHOLE if "#" in word else TEXT
+    return Column(_bare(word), kind, nullable="?" in word, autoincrement=False)

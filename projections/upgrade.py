@@ -24,7 +24,7 @@ def upgrade(engine: Engine, progress: runner.Progress | None = None) -> Migratio
     if found > now:
         raise SchemaMismatch(found=found, expected=now)
     if found < now:
-        with store.writing(engine) as connection:
+        with store.writing(engine) as connection, migrate.changing_projections(connection):
             shared.create_all(connection)
         for fold in runner.folds():
             runner.rebuild(engine, fold.name, progress)

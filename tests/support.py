@@ -6,7 +6,6 @@ Everything goes through the use cases of `ledger.application`, as the commands d
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -37,6 +36,7 @@ from projections.tables import all_tables
 from projections.tuf import emitter
 from projections.tuf.destination import Destination
 from projections.tuf.verify import DestinationFetcher
+from tests import stores
 
 START = 1_800_000_000  # 2027-01-15T08:00:00Z
 HOUR, DAY = 3600, 86_400
@@ -91,29 +91,40 @@ class Factory:
         self.online = online_keys(self.keys)
         self.root_pairs = [self.keys.root] if self.keys.root else []  # as they are now; those of targets are in `keys`
         self.replaced: list[KeyPair] = []  # online keys that are still at hand
-        self.engine = self._open()
+        self._engines: dict[str, Engine] = {}
+        if not path.exists():
+            self._create()
 
-    def _open(self) -> Engine:
-        if not self.path.exists():
-            url = f"sqlite:///{self.path}"
-            engine = store.open_engine(url, must_exist=False)
+    def _create(self) -> None:
+        with store.opened(stores.url(self.path), must_exist=False) as engine:
             with store.writing(engine) as connection:
                 migrate.create(connection, *all_tables())
                 runner.install(connection)
                 session = Session(connection, self.actor, self.now, [runner.Projector()])
                 expires = from_epoch(self.now) + timedelta(seconds=LIFETIME_SECONDS)
                 initialize(session, "acme", self.keys, self.threshold, expires)
-            engine.dispose()
-        return store.open_engine(f"sqlite:///{self.path}")
+
+    @property
+    def url(self) -> str:
+        """The store's URL, for whoever acts."""
+        return stores.url(self.path, self.actor)
+
+    @property
+    def engine(self) -> Engine:
+        """The store, opened by whoever acts: on PostgreSQL each has an own login."""
+        if self.actor not in self._engines:
+            self._engines[self.actor] = store.open_engine(self.url)
+        return self._engines[self.actor]
 
     def close(self) -> None:
-        """Let go of the file."""
-        self.engine.dispose()
+        """Let go of the store."""
+        for engine in self._engines.values():
+            engine.dispose()
 
     def copy(self, path: Path) -> Factory:
         """The same factory on a copy of its ledger."""
-        self.engine.dispose()
-        shutil.copyfile(self.path, path)
+        self.close()
+        stores.copy(self.path, path)
         other = Factory(path, self.holders, self.threshold)
         other.now, other.threshold, other.holders = self.now, self.threshold, self.holders
         other.keys, other.online = self.keys, self.online

@@ -140,7 +140,9 @@ DDL = re.compile(r"\b(CREATE|DROP|ALTER|REINDEX|VACUUM)\s+(?!TEMP)", re.IGNORECA
 MAY_CHANGE_TABLES = {
     "projections/upgrade.py",
     "ledger/store/migrate.py",
+    "ledger/store/postgresql.py",
     "ledger/store/tables.py",
+    "ledger/store/triggers.py",
     "projections/runner.py",
     "projections/tables.py",
 }

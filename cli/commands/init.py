@@ -12,6 +12,7 @@ from cli.options import DryRun, KeyKind, single
 from cli.output import FormatOption, Output, say, show, warn
 from cli.settings import DEFAULT_ONLINE_KEYS, Settings
 from cli.signing import asker
+from ledger.store.engine import shown
 
 if TYPE_CHECKING:
     from cli.adopting import Request
@@ -112,8 +113,9 @@ def _begin(
     if dry_run:
         newledger.check(settings, factory)
         archives = keyfiles.targets_archives(len(made.targets))
-        say(f"dry run: would create {settings.store} and {keys}/ with root.keys.tgz, {', '.join(archives)}, online/")
-        show(Output({"factory": factory, "store": settings.store, "dry_run": True}), format)
+        place = shown(settings.store)
+        say(f"dry run: would create {place} and {keys}/ with root.keys.tgz, {', '.join(archives)}, online/")
+        show(Output({"factory": factory, "store": place, "dry_run": True}), format)
         return
     created = newledger.create(settings, factory, keys, made, threshold)
     document = _document(settings, factory, created, threshold, made.ledger.key.keyval["public"])
@@ -131,8 +133,8 @@ def _adopt(ctx: typer.Context, request: Request, *, dry_run: bool, format: Forma
         warn(text)
     found = {"adopted": adopting.document(adopted)}
     if dry_run:
-        say(f"dry run: would create {settings.store} and {request.keys}/online/")
-        document = {"factory": request.factory, "store": settings.store, "dry_run": True, **found}
+        say(f"dry run: would create {shown(settings.store)} and {request.keys}/online/")
+        document = {"factory": request.factory, "store": shown(settings.store), "dry_run": True, **found}
         show(Output(document, lines=adopting.lines(adopted)), format)
         return
     created = adopting.create(settings, request, keys, adopted)
@@ -147,8 +149,8 @@ def _adopt(ctx: typer.Context, request: Request, *, dry_run: bool, format: Forma
 def _document(settings: Settings, factory: str, created: Created, threshold: int, ledger_key: str) -> dict[str, object]:
     return {
         "factory": factory,
-        "store": settings.store,
-        "owner": settings.actor,
+        "store": shown(settings.store),
+        "owner": created.owner,
         "keys": [str(path) for path in created.files],
         "threshold": threshold,
         "ledger_key": ledger_key,
@@ -160,7 +162,7 @@ def _lines(settings: Settings, factory: str, created: Created) -> list[str]:
     offline = [str(path) for path in created.files[:-1]]
     taken = [f"offline keys, take them away and keep them safe: {', '.join(offline)}"] if offline else []
     return [
-        f"factory {factory}: ledger {settings.store}, first owner {settings.actor}",
+        f"factory {factory}: ledger {shown(settings.store)}, first owner {created.owner}",
         *taken,
         f"online keys, for the machine that publishes: {created.files[-1]}",
     ]

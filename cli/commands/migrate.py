@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli.context import settings_of
+from cli.context import open_store
 from cli.options import single
 from cli.output import FormatOption, Output, show
 
@@ -20,11 +20,10 @@ def migrate(ctx: typer.Context, format: FormatOption = None) -> None:
     Example: waveledger migrate
     """
     from cli.progress import bar
-    from ledger.store import engine as store
     from ledger.store import migrate as schema
     from projections.upgrade import upgrade
 
-    engine = store.open_engine(settings_of(ctx).store)
+    engine = open_store(ctx)
     came = schema.migrate(engine)
     with bar("events") as progress:
         projections = upgrade(engine, progress)

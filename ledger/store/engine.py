@@ -8,6 +8,7 @@ Rules of this module:
 * Opening never creates a file unless told to, and never runs DDL.
 * A driver's error leaves this module as one of `ledger.store.errors`, except a broken constraint or a mistake in
   a statement: those are the caller's own.
+* Two kinds of database: what is said of SQLite here, `ledger.store.postgresql` says of PostgreSQL.
 * What was committed survives a loss of power (`synchronous=FULL`). WAL only where the linked SQLite has the WAL-reset
   fix, else a rollback journal that is truncated (DESIGN §5).
 """
@@ -25,8 +26,16 @@ from pathlib import Path
 from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from ledger.store.bulk import query
-from ledger.store.errors import BadStoreUrl, NetworkFileSystem, StoreBusy, StoreMissing, StoreUnreadable
+from ledger.store import postgresql
+from ledger.store.bulk import is_postgresql, query
+from ledger.store.errors import (
+    BadStoreUrl,
+    NetworkFileSystem,
+    StoreBusy,
+    StoreContended,
+    StoreMissing,
+    StoreUnreadable,
+)
 
 BUSY_TIMEOUT_SECONDS = 30
 MOUNTINFO = Path("/proc/self/mountinfo")
@@ -67,10 +76,13 @@ def open_engine(url: str, *, must_exist: bool = True, journal_mode: str | None =
 
     Raises:
         BadStoreUrl: no kind of store that can be opened.
+        DriverMissing: what it takes to talk to the database is not installed.
         StoreMissing: no such file.
         NetworkFileSystem: the file would be where SQLite's locks don't hold.
     """
     parsed = _parse(url)
+    if parsed.get_backend_name() == "postgresql":
+        return postgresql.open_engine(parsed)
     mode = journal_mode or journal_mode_for(sqlite3.sqlite_version_info)
     if parsed.database in (None, "", ":memory:"):
         return create_engine(parsed, creator=_connector(":memory:", None), poolclass=StaticPool)
@@ -82,17 +94,41 @@ def open_engine(url: str, *, must_exist: bool = True, journal_mode: str | None =
     return create_engine(parsed, creator=_connector(uri, mode))
 
 
+@contextmanager
+def opened(url: str, *, must_exist: bool = True) -> Iterator[Engine]:
+    """As `open_engine`; its connections are closed at the end."""
+    engine = open_engine(url, must_exist=must_exist)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
 def name_of(url: URL) -> str:
     """The store's URL as it may be shown: without a password."""
-    return url.render_as_string(hide_password=True)
+    secret = [key for key in url.query if "password" in key]
+    return url.difference_update_query(secret).render_as_string(hide_password=True)
+
+
+def shown(url: str) -> str:
+    """A store's URL as it may be shown. Raises: BadStoreUrl."""
+    return name_of(_parse(url))
+
+
+def actor_of(connection: Connection, claimed: str) -> str:
+    """Who acts: on PostgreSQL the role that logged in, whatever is claimed; on SQLite it is a claim."""
+    return postgresql.actor(connection) if is_postgresql(connection) else claimed
 
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """A transaction that sees one snapshot and changes nothing."""
     with _translated(engine), engine.connect() as connection:
-        connection.begin()
-        query(connection, "BEGIN")
+        connection.begin()  # SQLAlchemy's notion of a transaction; it sends nothing
+        if is_postgresql(connection):
+            postgresql.begin_reading(connection)
+        else:
+            query(connection, "BEGIN")
         yield connection
 
 
@@ -104,13 +140,25 @@ def writing(engine: Engine, *, dry_run: bool = False) -> Iterator[Connection]:
         StoreBusy: other writers held the lock for longer than the busy timeout.
     """
     with _translated(engine), engine.connect() as connection:
-        connection.begin()  # SQLAlchemy's notion of a transaction; on SQLite it sends nothing
-        query(connection, "BEGIN IMMEDIATE")
+        connection.begin()
+        if is_postgresql(connection):
+            postgresql.begin_writing(connection)
+        else:
+            query(connection, "BEGIN IMMEDIATE")
         yield connection
         if dry_run:
             connection.rollback()
         else:
             connection.commit()
+
+
+def lock_for_swap(connection: Connection) -> None:
+    """Before tables are swapped in a write: wait for those who read, and keep them out until its end.
+
+    On SQLite tables belong to a reader's snapshot like their rows.
+    """
+    if is_postgresql(connection):
+        postgresql.lock_for_swap(connection)
 
 
 def journal_mode_for(version: tuple[int, ...]) -> str:
@@ -153,8 +201,12 @@ def _parse(url: str) -> URL:
     except (ArgumentError, ValueError):
         # The text is not shown: what can't be parsed may still hold a password.
         raise BadStoreUrl(url=url.partition(":")[0] + ":...", problem="it is not an SQLAlchemy URL") from None
+    if parsed.drivername in postgresql.DRIVERS:
+        if not parsed.database and "service" not in parsed.query:
+            raise BadStoreUrl(url=name_of(parsed), problem="it names no database")
+        return parsed
     if parsed.drivername not in ("sqlite", "sqlite+pysqlite"):
-        raise BadStoreUrl(url=name_of(parsed), problem="only SQLite is supported by this version")
+        raise BadStoreUrl(url=name_of(parsed), problem="only sqlite: and postgresql+psycopg: are stores")
     if parsed.query or parsed.host:
         raise BadStoreUrl(url=name_of(parsed), problem="an SQLite URL holds a path and nothing else")
     return parsed
@@ -212,10 +264,12 @@ def _set_journal_mode(connection: sqlite3.Connection, wanted: str) -> None:
 
 @contextmanager
 def _translated(engine: Engine) -> Iterator[None]:
+    driver = engine.dialect.loaded_dbapi
     try:
         yield
-    except (DBAPIError, sqlite3.Error) as error:
-        translated = _translate(error.orig if isinstance(error, DBAPIError) else error, name_of(engine.url))
+    except (DBAPIError, driver.Error) as error:
+        translate = postgresql.translate if is_postgresql(engine) else _translate
+        translated = translate(error.orig if isinstance(error, DBAPIError) else error, name_of(engine.url))
         if translated is None:
             raise
         raise translated from error

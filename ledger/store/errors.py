@@ -12,9 +12,21 @@ class BadStoreUrl(StorageFailure):
     """The store's URL names no kind of store that this version can open."""
 
     message = "{url!r} is not a store that waveledger can open: {problem}"
-    hint = "write it like sqlite:///waveledger.db, or sqlite:////srv/waveledger.db for an absolute path"
+    hint = (
+        "write it like sqlite:///waveledger.db, sqlite:////srv/waveledger.db for an absolute path, or "
+        "postgresql+psycopg://USER@HOST/DATABASE"
+    )
     url: str
     problem: str
+
+
+class DriverMissing(StorageFailure):
+    """The database's driver is not installed."""
+
+    message = "this kind of store needs the package {package}, which is not installed"
+    hint = "pip install 'waveledger[{extra}]'"
+    package: str
+    extra: str
 
 
 class StoreMissing(StorageFailure):
@@ -97,6 +109,15 @@ class StoreBusy(Conflict):
     hint = "try again; if it stays so, look for a hanging waveledger process"
     store: str
     waited_seconds: int
+
+
+class StoreContended(Conflict):
+    """The database gave up on a transaction because of others. Nothing was changed."""
+
+    message = "the store {store} gave up, because of what others did meanwhile: {problem}"
+    hint = "try again"
+    store: str
+    problem: str
 
 
 class StreamChanged(Conflict):

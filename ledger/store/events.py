@@ -16,9 +16,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
+from sqlalchemy.engine.interfaces import DBAPICursor
 
 from ledger.merkle import Frontier
-from ledger.store.bulk import SqlValue, insert, query
+from ledger.store.bulk import SqlValue, insert, query, stream as open_stream
 from ledger.store.errors import HeadDamaged, PayloadDamaged
 
 FETCH_ROWS = 1_000
@@ -100,12 +101,13 @@ def read(
     if limit is not None:
         sql += " LIMIT ?"
         values.append(limit)
-    return _rows(connection, sql, tuple(values))
+    few = stream is not None or limit is not None
+    return _rows((query if few else open_stream)(connection, sql, tuple(values)))
 
 
 def get(connection: Connection, position: int) -> Row | None:
     """The event at a position."""
-    return next(_rows(connection, f"{_SELECT} WHERE position = ?", (position,)), None)
+    return next(_rows(query(connection, f"{_SELECT} WHERE position = ?", (position,))), None)
 
 
 def last(connection: Connection, stream: str) -> Row | None:
@@ -163,9 +165,8 @@ def newest_checkpoint(connection: Connection) -> Checkpoint | None:
     return None if row is None else Checkpoint(*row)
 
 
-def _rows(connection: Connection, sql: str, values: tuple[SqlValue, ...]) -> Iterator[Row]:
+def _rows(cursor: DBAPICursor) -> Iterator[Row]:
     make = Row._make
-    cursor = query(connection, sql, values)
     try:
         while chunk := cursor.fetchmany(FETCH_ROWS):
             for position, stream, version, topic, recorded_at, actor, encoding, payload in chunk:

@@ -3,21 +3,26 @@
 Rules of this module:
 
 * All of it happens in one transaction under the writer lock: a crash leaves either the old tables or the new ones.
+* On PostgreSQL each set of tables is in a schema, and belongs to the schema's owner: the event store's in one, all
+  others in that of the projections. Its owner is granted what it needs of the events, and no more.
 * The version of each set of tables is a row of `schema_version`, named and numbered by its MetaData's `info`
   (`component`, `version`). Commands check that row and never change it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine, MetaData, inspect
 
 from ledger.merkle import Frontier
-from ledger.store import bulk
+from ledger.store import bulk, postgresql, triggers
+from ledger.store.bulk import is_postgresql
 from ledger.store.engine import name_of, writing
 from ledger.store.errors import SchemaMismatch, StoreExists, StoreMissing
-from ledger.store.tables import COMPONENT, SCHEMA_VERSION, TRIGGERS, metadata
+from ledger.store.tables import COMPONENT, SCHEMA_VERSION, metadata
 
 
 class Migration(NamedTuple):
@@ -27,22 +32,55 @@ class Migration(NamedTuple):
     now: int
 
 
-def create(connection: Connection, *extra: MetaData) -> None:
+def create(
+    connection: Connection, *extra: MetaData, fill: Callable[[Connection], tuple[Frontier, int]] | None = None
+) -> None:
     """Creates the event store's tables and triggers and the given MetaDatas' tables, in the caller's transaction.
+
+    `fill` puts the events of another ledger into the new table, and returns the frontier and the time that they end with.
 
     Raises:
         StoreExists: there is a ledger already; nothing was changed.
     """
     if has_ledger(connection):
         raise StoreExists(store=name_of(connection.engine.url))
-    for part in (metadata, *extra):
-        part.create_all(connection, checkfirst=False)
-    for trigger in TRIGGERS:
-        connection.exec_driver_sql(trigger)
-    empty = Frontier()
-    bulk.insert(connection, "head", ("id", "size", "frontier", "recorded_at"), [(1, empty.size, empty.to_bytes(), 0)])
+    if is_postgresql(connection):
+        postgresql.create_schemas(connection)
     versions = [(part.info["component"], part.info["version"]) for part in (metadata, *extra) if part.info]
-    bulk.insert(connection, "schema_version", ("component", "version"), versions)
+    with _owning(connection, postgresql.LEDGER):
+        metadata.create_all(connection, checkfirst=False)
+        end, recorded_at = fill(connection) if fill else (Frontier(), 0)
+        row = (1, end.size, end.to_bytes(), recorded_at)
+        bulk.insert(connection, "head", ("id", "size", "frontier", "recorded_at"), [row])
+        bulk.insert(connection, "schema_version", ("component", "version"), versions)
+        for trigger in triggers.POSTGRESQL if is_postgresql(connection) else triggers.SQLITE:
+            bulk.query(connection, trigger)
+    with changing_projections(connection):
+        for part in extra:
+            part.create_all(connection, checkfirst=False)
+    _grant(connection)
+
+
+def changing_projections(connection: Connection) -> AbstractContextManager[None]:
+    """Where tables of projections are created and dropped, in the caller's transaction."""
+    return _owning(connection, postgresql.PROJECTIONS)
+
+
+def _owning(connection: Connection, schema: str) -> AbstractContextManager[None]:
+    return postgresql.as_owner(connection, schema) if is_postgresql(connection) else nullcontext()
+
+
+def _grant(connection: Connection) -> None:
+    """Let the owner of the projections read and append, where it is not the owner of the events."""
+    if not is_postgresql(connection):
+        return
+    owner = postgresql.owner_of(connection, postgresql.LEDGER)
+    application = postgresql.owner_of(connection, postgresql.PROJECTIONS)
+    if application is not None and application != owner:
+        with _owning(connection, postgresql.LEDGER):
+            role = connection.dialect.identifier_preparer.quote(application)
+            for grant in triggers.GRANTS:
+                bulk.query(connection, grant.format(role=role))
 
 
 def check(connection: Connection, *extra: MetaData) -> None:
@@ -69,6 +107,7 @@ def migrate(engine: Engine) -> Migration:
         found = _versions(connection).get(COMPONENT, 0)
         if found != SCHEMA_VERSION:  # version 1 is the first: there are no steps yet
             raise SchemaMismatch(found=found, expected=SCHEMA_VERSION)
+        _grant(connection)  # roles may be others than when it was created
         return Migration(found, SCHEMA_VERSION)
 
 
@@ -80,8 +119,9 @@ def version_of(connection: Connection, part: MetaData) -> int:
 def mark(connection: Connection, part: MetaData) -> None:
     """Say that one set of tables is up to date now, in the caller's transaction."""
     component = (part.info["component"], part.info["version"])
-    bulk.execute(connection, "DELETE FROM schema_version WHERE component = ?", [component[:1]])
-    bulk.insert(connection, "schema_version", ("component", "version"), [component])
+    with _owning(connection, postgresql.LEDGER):
+        bulk.execute(connection, "DELETE FROM schema_version WHERE component = ?", [component[:1]])
+        bulk.insert(connection, "schema_version", ("component", "version"), [component])
 
 
 def _versions(connection: Connection) -> dict[str, int]:
@@ -93,4 +133,6 @@ def _versions(connection: Connection) -> dict[str, int]:
 
 def has_ledger(connection: Connection) -> bool:
     """Whether the database holds a ledger, of whatever version."""
+    if is_postgresql(connection):
+        return postgresql.has_table(connection, postgresql.LEDGER, "schema_version")
     return inspect(connection).has_table("schema_version")

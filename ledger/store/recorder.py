@@ -5,6 +5,7 @@ Rules of this module:
 * Positions are given out under the writer lock, so they have no gaps and commit order is position order.
 * In one append, and so in one transaction: events with their leaves, the head with the new frontier, the tracking.
 * recorded_at never decreases: max(what was given or the clock says, the previous event's). This module reads no clock.
+* On PostgreSQL actor, leaves and head are the database's own work (`ledger.store.triggers`), and payloads stay plain.
 * A stream's name is text. The library's UUIDs are accepted, and come back as text.
 * The library's own `IntegrityError` means that a stream's version, or a tracking position, is taken already. After it,
   as after any error, the transaction has to be rolled back; a recorder on an engine does so itself.
@@ -168,7 +169,11 @@ class LedgerRecorder(ProcessRecorder):
 
     def _append(self, connection: Connection, stored_events: Sequence[StoredEvent]) -> list[int]:
         frontier, recorded_at = events.frontier_of_head(connection)
-        rows = list(self._rows(stored_events, frontier.size, recorded_at))
+        if bulk.is_postgresql(connection):
+            rows = list(self._rows(stored_events, frontier.size, recorded_at, finish=False))
+            bulk.insert(connection, "event", _COLUMNS, rows)
+            return [row[0] for row in rows]
+        rows = list(self._rows(stored_events, frontier.size, recorded_at, finish=True))
         frontier = frontier.extend(row[7] for row in rows)
         bulk.insert(connection, "event", _COLUMNS, rows)
         bulk.query(
@@ -179,7 +184,7 @@ class LedgerRecorder(ProcessRecorder):
         return [row[0] for row in rows]
 
     def _rows(
-        self, stored_events: Iterable[StoredEvent], position: int, recorded_at: int
+        self, stored_events: Iterable[StoredEvent], position: int, recorded_at: int, *, finish: bool
     ) -> Iterator[tuple[int, str, int, str, int, str, str, bytes, bytes]]:
         now: int | None = None
         for event in stored_events:
@@ -192,10 +197,11 @@ class LedgerRecorder(ProcessRecorder):
             recorded_at = max(recorded_at, given)
             stream, version = str(event.originator_id), event.originator_version
             topic, payload = event.topic, event.state
-            leaf = merkle.leaf_hash(merkle.entry(position, stream, version, topic, recorded_at, actor, payload))
-            encoding = events.PLAIN
-            if len(payload) > COMPRESS_ABOVE:
-                encoding, payload = events.COMPRESSED, zlib.compress(payload)
+            encoding, leaf = events.PLAIN, b""
+            if finish:
+                leaf = merkle.leaf_hash(merkle.entry(position, stream, version, topic, recorded_at, actor, payload))
+                if len(payload) > COMPRESS_ABOVE:
+                    encoding, payload = events.COMPRESSED, zlib.compress(payload)
             yield position, stream, version, topic, recorded_at, actor, encoding, leaf, payload
 
     def _reading(self) -> AbstractContextManager[Connection]:

@@ -23,6 +23,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tests import stores
+
 DATA = Path(__file__).parent.parent / "data"
 KEYS = ("-k", "keys/targets.only.key.tgz")
 PROGRAM = (sys.executable, "-c", "from cli.main import main; main()")
@@ -53,6 +55,8 @@ class Waveledger:
     def copy(self, to: Path, **env: str) -> Waveledger:
         """The same with a ledger of its own."""
         shutil.copytree(self.cwd, to, symlinks=True)
+        if stores.ON_POSTGRESQL and (to / "waveledger.db").exists():
+            stores.copy(self.cwd / "waveledger.db", to / "waveledger.db")
         return type(self)(to, **{"actor": self.env["WAVELEDGER_ACTOR"], **self._named(), **env})
 
     def as_actor(self, actor: str) -> Waveledger:
@@ -67,6 +71,8 @@ class Waveledger:
         home = self.cwd / "home"
         home.mkdir(exist_ok=True)
         base = {"HOME": str(home), "PATH": os.defpath, "COLUMNS": "200", "LC_ALL": "C.UTF-8"}
+        if stores.ON_POSTGRESQL:
+            base["WAVELEDGER_STORE"] = stores.url(self.cwd / "waveledger.db", self.env["WAVELEDGER_ACTOR"])
         return {**base, **self.env, **(extra or {})}
 
     def start(self, *args: str, env: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen[str]:

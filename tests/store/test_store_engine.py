@@ -285,7 +285,8 @@ def test_store_in_memory() -> None:
     [
         "waveledger.db",
         "",
-        "postgresql://user:secret@host/db",
+        "postgresql+psycopg2://user:secret@host/db",
+        "postgresql://user:secret@host/",
         "mysql://host/db",
         "sqlite:///a.db?mode=ro",
         "sqlite://host/a.db",

@@ -1,0 +1,199 @@
+"""A store in PostgreSQL: how it is connected to, its two kinds of transaction, and what its errors mean.
+
+Rules of this module:
+
+* A ledger has a database of its own, with two schemas: LEDGER holds the events and belongs to the owner of history,
+  PROJECTIONS holds everything that can be rebuilt and belongs to the application's role. It may be one role for both.
+* Whoever logs in works as the application's role, with no more rights than that; only `as_owner` leaves it, to create
+  tables. Who acts is the role that logged in (`session_user`), which no statement of a client changes.
+* Nothing depends on what a role or a database has as defaults: search path, role and time limits are set for each
+  connection, isolation for each transaction.
+* Writers take turns by an advisory lock, in READ COMMITTED: whoever has it sees all that was committed before.
+* A reader has one snapshot, in REPEATABLE READ. PostgreSQL shows a table that was swapped in to older snapshots, but
+  not its rows: so a reader first takes a weak lock on the table of checkpoints, which a swap needs for itself.
+* The driver is imported with the first URL of this kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+
+from ledger.store.bulk import query
+from ledger.store.errors import DriverMissing, StoreBusy, StoreContended, StoreUnreadable
+
+DRIVERS = ("postgresql", "postgresql+psycopg")
+LEDGER = "waveledger"
+PROJECTIONS = "waveledger_projections"
+BUSY_TIMEOUT_SECONDS = 30
+CONNECT_TIMEOUT_SECONDS = 15
+WRITER_LOCK = 0x77617665_6C656467  # "waveledg": one for each database, as advisory locks are
+
+_PATH = f"{LEDGER}, {PROJECTIONS}"
+_APPLICATION = f"""coalesce((SELECT pg_get_userbyid(nspowner) FROM pg_namespace
+        WHERE nspname = '{PROJECTIONS}' AND pg_has_role(session_user, nspowner, 'MEMBER')), 'none')"""
+
+_HAS_TABLE = (
+    "EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND relname = %s)"
+)
+
+# One statement: what is set, who logged in, and whether there is a table of checkpoints to lock.
+_SET_UP = f"""
+SELECT session_user::text, {_HAS_TABLE},
+    set_config('search_path', '{_PATH}', false), set_config('lock_timeout', %s, false),
+    set_config('statement_timeout', '0', false), set_config('role', {_APPLICATION}, false)
+"""
+
+_NOT_RECORDED = "run the command again; nothing was changed"
+_LOST = "look with `waveledger audit log` whether it was recorded, and run the command again if not"
+_GRANTS = "a member of the application's role may read and append, one of the owner's may migrate: see README"
+
+
+class _Problem(NamedTuple):
+    """What a code or a text of PostgreSQL means, and what the user can do."""
+
+    problem: str
+    advice: str
+
+
+# By SQLSTATE, or its class of two characters. {detail} is the server's first line.
+_BY_CODE = {
+    "42501": _Problem("access was denied: {detail}", _GRANTS),
+    "42P01": _Problem("{detail}", "the store has other tables than this version's: see `waveledger migrate`"),
+    "42703": _Problem("{detail}", "the store has other tables than this version's: see `waveledger migrate`"),
+    "25006": _Problem("it is read-only", "connect to the primary server, not to a standby"),
+    "53100": _Problem("the server's disk is full", "free some space there; " + _NOT_RECORDED),
+    "53200": _Problem("the server is out of memory", _NOT_RECORDED),
+    "53300": _Problem("the server has no connection left", "try again later, or raise max_connections there"),
+    "58": _Problem("the server failed to read or write: {detail}", "look into the server's log"),
+    "XX": _Problem("the database is damaged: {detail}", "look into the server's log; restore it from a backup"),
+    "57P03": _Problem("the server is starting up or shutting down", "try again in a moment"),
+    "57P": _Problem("the connection was lost: {detail}", _LOST),
+    "08": _Problem("the connection was lost: {detail}", _LOST),
+}
+# A connection that fails brings no code, only text. The first that is found in it counts.
+_BY_TEXT = {
+    "password authentication failed": _Problem("login failed: {detail}", "check user and password"),
+    "no password supplied": _Problem("login failed: {detail}", "give a password: PGPASSWORD, ~/.pgpass or the URL"),
+    "authentication failed": _Problem("login failed: {detail}", "check the user, and pg_hba.conf on the server"),
+    "no pg_hba.conf entry": _Problem("login failed: {detail}", "check the user, and pg_hba.conf on the server"),
+    "role ": _Problem("login failed: {detail}", "create the role on the server, or name another user in the URL"),
+    "database ": _Problem("{detail}", "create it with createdb, then `waveledger init`, or name another with --store"),
+    "too many": _BY_CODE["53300"],
+    "remaining connection slots": _BY_CODE["53300"],
+    "starting up": _BY_CODE["57P03"],
+    "shutting down": _BY_CODE["57P03"],
+    "translate host name": _Problem("there is no such host: {detail}", "check the host in the URL"),
+    "refused": _Problem("nobody answers there: {detail}", "check host and port in the URL, and that the server runs"),
+    "No such file": _Problem("nobody answers there: {detail}", "check host and port in the URL, and that it runs"),
+    "timeout expired": _Problem("nobody answers there: {detail}", "check host and port in the URL, and the network"),
+}
+
+
+def open_engine(url: URL) -> Engine:
+    """An engine for a database; the first transaction connects. Raises: DriverMissing."""
+    given = {"connect_timeout": CONNECT_TIMEOUT_SECONDS, "application_name": "waveledger"}
+    arguments = {name: value for name, value in given.items() if name not in url.query}
+    try:
+        engine = create_engine(
+            url.set(drivername="postgresql+psycopg"),
+            isolation_level="AUTOCOMMIT",  # transactions begin where this module says so
+            use_native_hstore=False,  # spares a question to the server
+            connect_args={**arguments, "client_encoding": "utf8"},
+        )
+    except ModuleNotFoundError as missing:
+        raise DriverMissing(package=str(missing.name), extra="postgres") from None
+    event.listen(engine, "connect", _set_up)
+    return engine
+
+
+def _set_up(connection: Any, record: Any) -> None:
+    from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper  # noqa: PLC0415  see the module's rules
+
+    # All numbers of ours are BIGINT: COPY in binary has to say so, and a statement is prepared once, not for each size.
+    for dumper in (Int8Dumper, Int8BinaryDumper):
+        connection.adapters.register_dumper(int, dumper)
+    values = (PROJECTIONS, "projection", str(int(BUSY_TIMEOUT_SECONDS * 1000)))
+    found = connection.execute(_SET_UP, values).fetchone()
+    record.info["actor"], record.info["checkpoints"] = found[:2]
+
+
+def begin_reading(connection: Connection) -> None:
+    """One snapshot, which changes nothing and does not see half of a swap."""
+    lock = f"; LOCK TABLE {PROJECTIONS}.projection IN ACCESS SHARE MODE" if connection.info["checkpoints"] else ""
+    _control(connection, f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY{lock}")
+
+
+def begin_writing(connection: Connection) -> None:
+    """A transaction under the writers' lock."""
+    begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+    _control(connection, f"{begin}; SELECT pg_advisory_xact_lock({WRITER_LOCK})")
+
+
+def _control(connection: Connection, statements: str) -> None:
+    # Two statements in one go can't be prepared.
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    driver.execute(statements, prepare=False)
+
+
+def actor(connection: Connection) -> str:
+    """The role that logged in."""
+    return str(connection.info["actor"])
+
+
+def lock_for_swap(connection: Connection) -> None:
+    """Wait until nobody reads, and keep readers out until the end of the transaction."""
+    query(connection, f"LOCK TABLE {PROJECTIONS}.projection IN ACCESS EXCLUSIVE MODE")
+
+
+def has_table(connection: Connection, schema: str, name: str) -> bool:
+    """Whether a table exists."""
+    # Asked of the catalog, which everybody may read: where there is no ledger yet, nothing is granted either.
+    found = query(connection, "SELECT " + _HAS_TABLE.replace("%s", "?"), (schema, name)).fetchone()
+    return found is not None and bool(found[0])
+
+
+def create_schemas(connection: Connection) -> None:
+    """Create the schemas that are not there; who may do that is the database's owner."""
+    for schema in (LEDGER, PROJECTIONS):
+        if owner_of(connection, schema) is None:
+            query(connection, f"CREATE SCHEMA {schema}")
+
+
+def owner_of(connection: Connection, schema: str) -> str | None:
+    """The role that owns a schema; None where there is no such schema."""
+    statement = "SELECT pg_get_userbyid(nspowner)::text FROM pg_namespace WHERE nspname = ?"
+    found = query(connection, statement, (schema,)).fetchone()
+    return None if found is None else str(found[0])
+
+
+@contextmanager
+def as_owner(connection: Connection, schema: str) -> Iterator[None]:
+    """Create tables in a schema: as the role that it belongs to, so that all of them belong to that role."""
+    other = PROJECTIONS if schema == LEDGER else LEDGER
+    local = "SELECT set_config('search_path', ?, true), set_config('role', ?, true)"
+    query(connection, local, (f"{schema}, {other}", owner_of(connection, schema)))
+    yield
+    # After an error there is nothing to go back to: the transaction is over.
+    query(connection, f"SELECT set_config('search_path', ?, true), set_config('role', {_APPLICATION}, true)", (_PATH,))
+
+
+def translate(error: BaseException | None, store: str) -> StoreBusy | StoreContended | StoreUnreadable | None:
+    """What a driver's error means for the store; None where it is the caller's own."""
+    code = str(getattr(error, "sqlstate", None) or "")
+    detail = str(error).strip().partition("\n")[0]
+    if code == "55P03":
+        return StoreBusy(store=store, waited_seconds=BUSY_TIMEOUT_SECONDS)
+    if code in {"40001", "40P01"}:
+        return StoreContended(store=store, problem=detail)
+    found = next((_BY_CODE[part] for part in (code, code[:3], code[:2]) if part in _BY_CODE), None)
+    if found is None and not code and type(error).__name__ == "OperationalError":
+        lost = _Problem("the connection failed: {detail}", _LOST)
+        found = next((problem for text, problem in _BY_TEXT.items() if text in str(error)), lost)
+    if found is None:
+        return None
+    return StoreUnreadable(store=store, problem=found.problem.format(detail=detail), advice=found.advice)

@@ -1,0 +1,116 @@
+"""What the database itself enforces, whoever writes to it: the triggers, and what the application's role is granted.
+
+Rules of this module:
+
+* Events and checkpoints are only ever added to, each event at the next position.
+* On PostgreSQL the actor of an event is the role that logged in, its leaf is computed from the row, and the head from
+  the leaves (`ledger.merkle` has the formats), whatever a client sends. So the application's role needs no right but to
+  insert and to read, and can't damage the proof. For that payloads are stored as they are: PostgreSQL compresses long
+  values anyway.
+* The head's row is locked by whoever appends, so positions have no gaps even for a client without the advisory lock.
+* A copy of another ledger keeps its actors: the tables are filled before their triggers are made, which only their
+  owner can do.
+"""
+
+from __future__ import annotations
+
+from ledger.store.tables import NOT_NEXT, TAKEN
+
+SQLITE = (
+    f"""CREATE TRIGGER event_is_next BEFORE INSERT ON event
+        WHEN NEW.position IS NOT (SELECT coalesce(max(position), 0) + 1 FROM event)
+        BEGIN SELECT RAISE(ABORT, '{NOT_NEXT}'); END""",
+    f"""CREATE TRIGGER event_is_new BEFORE INSERT ON event
+        WHEN EXISTS (SELECT 1 FROM event WHERE stream = NEW.stream AND version = NEW.version)
+        BEGIN SELECT RAISE(ABORT, '{TAKEN}'); END""",
+    """CREATE TRIGGER event_never_changes BEFORE UPDATE ON event
+        BEGIN SELECT RAISE(ABORT, 'events never change'); END""",
+    """CREATE TRIGGER event_stays BEFORE DELETE ON event
+        BEGIN SELECT RAISE(ABORT, 'events are never deleted'); END""",
+    """CREATE TRIGGER checkpoint_is_new BEFORE INSERT ON checkpoint
+        WHEN EXISTS (SELECT 1 FROM checkpoint WHERE size = NEW.size)
+        BEGIN SELECT RAISE(ABORT, 'a checkpoint of this size exists'); END""",
+    """CREATE TRIGGER checkpoint_never_changes BEFORE UPDATE ON checkpoint
+        BEGIN SELECT RAISE(ABORT, 'checkpoints never change'); END""",
+    """CREATE TRIGGER checkpoint_stays BEFORE DELETE ON checkpoint
+        BEGIN SELECT RAISE(ABORT, 'checkpoints are never deleted'); END""",
+)
+
+# Functions run with a search path of their own: a table of the same name elsewhere, a temporary one too, is not ours.
+_SAFE = "SET search_path = waveledger, pg_catalog, pg_temp"
+
+POSTGRESQL = (
+    f"""CREATE FUNCTION waveledger.event_is_said() RETURNS trigger LANGUAGE plpgsql {_SAFE} AS $$
+    DECLARE
+        stream bytea := convert_to(NEW.stream, 'UTF8');
+        topic bytea := convert_to(NEW.topic, 'UTF8');
+        actor bytea := convert_to(session_user::text, 'UTF8');
+    BEGIN
+        NEW.actor := session_user::text;
+        NEW.encoding := 'json';
+        NEW.leaf := sha256('\\x00'::bytea
+            || int8send(8) || int8send(NEW.position) || int8send(length(stream)) || stream
+            || int8send(8) || int8send(NEW.version) || int8send(length(topic)) || topic
+            || int8send(8) || int8send(NEW.recorded_at) || int8send(length(actor)) || actor
+            || int8send(32) || sha256(NEW.payload));
+        RETURN NEW;
+    END $$""",
+    f"""CREATE FUNCTION waveledger.event_is_next() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER {_SAFE} AS $$
+    DECLARE
+        total bigint;
+        latest bigint;
+        tree bytea;
+        peaks bytea[] := '{{}}';
+        added record;
+        node bytea;
+        rest bigint;
+    BEGIN
+        SELECT h.size, h.recorded_at, h.frontier INTO STRICT total, latest, tree FROM head h WHERE h.id = 1 FOR UPDATE;
+        FOR place IN 0 .. (length(tree) - 8) / 32 - 1 LOOP
+            peaks := peaks || substring(tree FROM 9 + 32 * place FOR 32);
+        END LOOP;
+        FOR added IN SELECT position, recorded_at, leaf FROM appended ORDER BY position LOOP
+            IF added.position <> total + 1 OR added.recorded_at < latest THEN
+                RAISE EXCEPTION '{NOT_NEXT}' USING ERRCODE = 'integrity_constraint_violation';
+            END IF;
+            node := added.leaf;
+            rest := total;
+            WHILE rest & 1 = 1 LOOP
+                node := sha256('\\x01'::bytea || peaks[cardinality(peaks)] || node);
+                peaks := peaks[: cardinality(peaks) - 1];
+                rest := rest >> 1;
+            END LOOP;
+            peaks := peaks || node;
+            total := added.position;
+            latest := added.recorded_at;
+        END LOOP;
+        tree := int8send(total);
+        FOREACH node IN ARRAY peaks LOOP
+            tree := tree || node;
+        END LOOP;
+        UPDATE head SET size = total, recorded_at = latest, frontier = tree WHERE id = 1;
+        RETURN NULL;
+    END $$""",
+    f"""CREATE FUNCTION waveledger.history_stays() RETURNS trigger LANGUAGE plpgsql {_SAFE} AS $$
+    BEGIN
+        RAISE EXCEPTION '% refused: a % never changes and is never deleted', TG_OP, TG_TABLE_NAME
+            USING ERRCODE = 'integrity_constraint_violation';
+    END $$""",
+    """CREATE TRIGGER event_is_said BEFORE INSERT ON event
+        FOR EACH ROW EXECUTE FUNCTION waveledger.event_is_said()""",
+    """CREATE TRIGGER event_is_next AFTER INSERT ON event REFERENCING NEW TABLE AS appended
+        FOR EACH STATEMENT EXECUTE FUNCTION waveledger.event_is_next()""",
+    *(
+        f"""CREATE TRIGGER {table}_stays BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}
+        FOR EACH STATEMENT EXECUTE FUNCTION waveledger.history_stays()"""
+        for table in ("event", "checkpoint")
+    ),
+)
+
+# What a role that does not own the events may do with them. It owns the projections.
+GRANTS = (
+    "GRANT USAGE ON SCHEMA waveledger TO {role}",
+    "GRANT SELECT ON ALL TABLES IN SCHEMA waveledger TO {role}",
+    "GRANT INSERT ON event, checkpoint TO {role}",
+    "GRANT INSERT, UPDATE ON tracking TO {role}",
+)
