@@ -39,7 +39,18 @@ EVENTS = {
     "publish": "",
     "refresh": "",
 }
-WEIGHTS = {"init": 5, "sign": 5, "group": 4, "limit": 4, "complete": 3, "cancel": 3, "import": 4, "set": 3, "report": 4}
+WEIGHTS = {
+    "init": 5,
+    "sign": 5,
+    "group": 4,
+    "limit": 4,
+    "complete": 3,
+    "cancel": 3,
+    "import": 4,
+    "set": 3,
+    "report": 4,
+    "bulk": 0.5,
+}
 WAVE_KINDS = {"sign", "group", "limit", "complete", "cancel"}
 IDLE = {"set", "remove", "rebuild", "publish", "refresh"}  # may find nothing to do, and end well
 

@@ -6,14 +6,13 @@ Rules that must hold after every round, whoever was killed where:
 * positions and versions of streams have no gaps, and the head is the Merkle root of the events that are there;
 * projections are what a replay gives; SQLite finds no damage in its file;
 * who was not killed ends as it would have ended anyway: well, refused (3, 4), or as the loser of a race (5);
-* whose disk was full says so, with one error, one hint and exit code 7, and nothing of it is there; or all is there,
-  and what could not be done is the publication;
+* whose writes or whose server failed says so, with one error, one hint and exit code 7, and all of it is there or
+  nothing; where all is there, it does not say that nothing was changed;
 * now and then: what was published, finished by one more publication, is a tree that TUF clients take.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import random
@@ -49,15 +48,12 @@ from projections.tuf import verify
 from projections.tuf.destination import Directory
 from tests.crashes import processes
 from tests.crashes.commands import DEVICES, GROUPS, HEADER, NUMBERS, TAGS, WAVE_KINDS, Command, Known, Writer
-from tests.crashes.stores import Store
+from tests.crashes.stores import ERROR, MOMENT, SERVER, STATEMENT, WRITE, Store
 from tests.support import target
 
 LOADED = (cli, ledger, projections)  # once, before the forks
 ACTORS = ("alice", "bob")
-ORDINARY, FAILED = {0, 3, 4, 5}, 7
-DISK = "disk"  # full, or failing: the writer is not killed, its writes fail from one of them on
-MODES = ("moment", "statement", "write", DISK)
-ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+ORDINARY, FAILED, BROKEN = {0, 3, 4, 5}, 7, {ERROR, SERVER}
 TREE_EVERY = 10  # rounds
 
 
@@ -68,7 +64,7 @@ class Seen:
     rounds: int = 0
     commands: Counter[str] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)
-    kills: Counter[str] = field(default_factory=Counter)  # by how: moment, statement, write
+    kills: Counter[str] = field(default_factory=Counter)  # and failures, by mode
     killed: Counter[str] = field(default_factory=Counter)  # by kind of command
     writes: dict[str, int] = field(default_factory=dict)  # the most that a command of a kind made
     problems: list[str] = field(default_factory=list)
@@ -146,7 +142,8 @@ class World:
         """Two commands, one killed for sure if it does not end before; whether it was.
 
         Args:
-            mode: How: at a moment, at a statement, at a write; or by a disk that takes no more from a write on.
+            mode: How: killed at a moment, at a statement, at a write; or not, and its writes fail from one on, or
+                its server does.
             kind: The kind of command that the first writer carries out, and is killed in; any if not said.
             at: At which statement or write; any if not said.
         """
@@ -155,8 +152,12 @@ class World:
             self.random.shuffle(runs)
         runs[0].how = mode
         if self.random.random() < 0.3:
-            runs[1].how = "moment"
-        {"moment": self._moment, "statement": self._statement, "write": self._write, DISK: self._disk}[mode](*runs, at)
+            runs[1].how = MOMENT
+        ways = {
+            MOMENT: self._moment, STATEMENT: self._statement, WRITE: self._write, ERROR: self._error,
+            SERVER: self._server,
+        }  # fmt: skip
+        ways[mode](*runs, at)
         self.seen.rounds += 1
         for run in runs:
             self._count(run)
@@ -167,7 +168,7 @@ class World:
         """Rounds in which a kind of command is killed at every so many of its writes, until one gets through."""
         at = 0
         self.ready(kind)
-        while self.round("write", kind, at):
+        while self.round(WRITE, kind, at):
             at += step
             self.ready(kind)
 
@@ -219,13 +220,22 @@ class World:
         victim.code = traced.code
         self._end([(other, beside)])
 
-    def _disk(self, victim: Run, other: Run, at: int | None) -> None:
+    def _server(self, victim: Run, other: Run, at: int | None) -> None:
+        other.how = SERVER
+        started = [(run, self._start(run.actor, run.command.arguments)) for run in (victim, other)]
+        for _, child in started:
+            child.begin()
+        time.sleep(self.usual.get(victim.command.kind, 0.1) * self.random.uniform(0, 1.2))
+        self.store.strike(self.random)
+        self._end(started)
+
+    def _error(self, victim: Run, other: Run, at: int | None) -> None:
         chosen = self.random.randrange(self.seen.writes.get(victim.command.kind, 60) + 1) if at is None else at
         child = self._start(victim.actor, victim.command.arguments, processes.trace_me)
         beside = self._start(other.actor, other.command.arguments)
         traced = processes.Traced(child)
         beside.begin()
-        victim.code = traced.fail_from(chosen, self.random.choice(ERRORS))
+        victim.code = self.store.fail(traced, chosen, self.random)
         self._end([(other, beside)])
 
     def _end(self, started: list[tuple[Run, processes.Child]]) -> None:
@@ -234,7 +244,7 @@ class World:
         moments = {
             run.actor: self.usual.get(run.command.kind, 0.1) * self.random.uniform(0, 1.2)
             for run, _ in started
-            if run.how == "moment"
+            if run.how == MOMENT
         }
         for run, child in sorted(started, key=lambda pair: moments.get(pair[0].actor, 1e9)):
             if run.actor in moments:
@@ -249,8 +259,8 @@ class World:
         if run.code == -9:
             self.seen.kills[run.how] += 1
             self.seen.killed[run.command.kind] += 1
-        if run.how == DISK and run.code == FAILED:
-            self.seen.kills[DISK] += 1
+        if run.how in BROKEN and run.code == FAILED:
+            self.seen.kills[run.how] += 1
 
     # After a round.
 
@@ -268,7 +278,7 @@ class World:
                 self._problem(runs, problem)
             elif run.code == -9:
                 self.seen.ends["killed, all of it there" if own else "killed, nothing there"] += 1
-            elif run.how == DISK and run.code == FAILED and self._told(run):
+            elif run.how in BROKEN and run.code == FAILED and self._told(run):
                 self.seen.ends["failed, all of it there" if own else "failed, nothing there"] += 1
                 if own and "nothing was changed" in (self.directory / run.actor).with_suffix(".err").read_text():
                     self._problem(runs, f"{run.command.kind} says that nothing was changed, and it was")
