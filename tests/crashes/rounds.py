@@ -235,7 +235,7 @@ class World:
         beside = self._start(other.actor, other.command.arguments)
         traced = processes.Traced(child)
         beside.begin()
-        victim.code = self.store.fail(traced, chosen, self.random)
+        victim.code = self.store.fail(traced, victim.actor, chosen, self.random)
         self._end([(other, beside)])
 
     def _end(self, started: list[tuple[Run, processes.Child]]) -> None:

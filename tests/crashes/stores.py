@@ -42,7 +42,7 @@ class Store(Protocol):
     def dying_at_statement(self, number: int) -> Callable[[], object]:
         """What a child does so that it dies right before the statement of that number, counted from 0."""
 
-    def fail(self, traced: Traced, write: int, chance: random.Random) -> int:
+    def fail(self, traced: Traced, actor: str, write: int, chance: random.Random) -> int:
         """Let a child run to its end, and whatever it writes to the store from that write on fail; its exit code."""
 
     def strike(self, chance: random.Random) -> None:
@@ -83,7 +83,7 @@ class Sqlite:
 
         return lambda: event.listen(Pool, "connect", connected)
 
-    def fail(self, traced: Traced, write: int, chance: random.Random) -> int:
+    def fail(self, traced: Traced, actor: str, write: int, chance: random.Random) -> int:
         """As a disk does that is full, or broken."""
         return traced.fail_from(write, chance.choice((errno.ENOSPC, errno.EDQUOT, errno.EIO)))
 
@@ -139,10 +139,10 @@ class Postgresql:
 
         return prepare
 
-    def fail(self, traced: Traced, write: int, chance: random.Random) -> int:
+    def fail(self, traced: Traced, actor: str, write: int, chance: random.Random) -> int:
         """The connection is lost while the child stands at that write; it finds out by itself."""
         if traced.run_to(write):
-            self.server.run(f"SELECT pg_terminate_backend(pid) {self._others}")
+            self.server.run(f"SELECT pg_terminate_backend(pid) {self._others} AND usename = '{actor}'")
             traced.run_to(sys.maxsize)
         assert traced.code is not None
         return traced.code
