@@ -189,7 +189,8 @@ HOSTILE = (
     # paths, SQL, templates
     b"../", b"..\\", b"/etc/passwd", b"'; DROP TABLE event; --", b"{0}", b"{x}", b"%s",
     # what the formats are made of
-    b'"', b'""', b",", b";", b"{", b"[", b"}", b"null", b"true", b"-----BEGIN PRIVATE KEY-----", b"\x1f\x8b", b"PK\x03\x04",
+    b'"', b'""', b",", b";", b"{", b"[", b"}", b"null", b"true", b"\x1f\x8b", b"PK\x03\x04",
+    b"-----BEGIN PRIVATE KEY-----",
     # numbers and times
     b"9" * 400, b"9" * 5000, b"-1", b"0", b"1e999", b"1.5", b"NaN", b"Infinity", b"2147483648", b"18446744073709551616",
     b"9999-12-31T23:59:59-23:59", b"0001-01-01T00:00:00+23:59",
