@@ -27,6 +27,7 @@ class Main(LazyGroup):
         "tuf": Lazy("cli.commands.tuf", "Publish, refresh and verify the TUF repositories."),
         "keys": Lazy("cli.commands.keys", "The TUF roots and their keys."),
         "audit": Lazy("cli.commands.audit", "The history of the ledger."),
+        "store": Lazy("cli.commands.store", "The store that the ledger is in, and copies of it."),
         "migrate": Lazy("cli.commands.migrate", "Bring an older store's schema up to date."),
         "projections": Lazy("cli.commands.projections", "The answers that are kept ready, and how to rebuild them."),
     }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -33,17 +34,44 @@ def check(settings: Settings, factory: str) -> None:
     """Whether it could be created. Raises: BadName, BadActor, BadStoreUrl, StoreExists."""
     check_name("factory", factory)
     with store.opened(settings.store, must_exist=False) as engine:
-        path = engine.url.database
         if not is_postgresql(engine):
             check_actor(settings.actor)
-            if path in (None, "", ":memory:"):
-                raise BadStoreUrl(url=settings.store, problem="a ledger in memory would be gone when this command ends")
-            if not Path(path).exists():
+            if not _path(engine).exists():
                 return
         with store.reading(engine) as connection:
             check_actor(store.actor_of(connection, settings.actor))
             if migrate.has_ledger(connection):
                 raise StoreExists(store=store.name_of(engine.url))
+
+
+@contextmanager
+def empty(engine: Engine) -> Iterator[None]:
+    """Where another ledger is to be copied to. A file that was made for it goes again when that fails.
+
+    Raises: BadStoreUrl, StoreExists.
+    """
+    path = None if is_postgresql(engine) else _path(engine)
+    made = path is not None and not path.exists()
+    if not made:
+        with store.reading(engine) as connection:
+            if migrate.has_ledger(connection):
+                raise StoreExists(store=store.name_of(engine.url))
+    try:
+        yield
+    except BaseException:
+        if made and path is not None:
+            engine.dispose()
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _path(engine: Engine) -> Path:
+    """The file of a store in SQLite. Raises: BadStoreUrl, for one in memory."""
+    path = engine.url.database
+    if path in (None, "", ":memory:"):
+        problem = "a ledger in memory would be gone when this command ends"
+        raise BadStoreUrl(url=store.name_of(engine.url), problem=problem)
+    return Path(str(path)).absolute()
 
 
 def create(settings: Settings, factory: str, directory: Path, keys: FactoryKeys, threshold: int) -> Created:
@@ -90,7 +118,7 @@ def _place(engine: Engine) -> str:
     """What names a store from everywhere on this machine: the path of its file, or its URL without a password."""
     if is_postgresql(engine):
         return store.name_of(engine.url)
-    return str(Path(str(engine.url.database)).absolute())
+    return str(_path(engine))
 
 
 def owns_ledger(place: str, ledger_key: str) -> bool:

@@ -23,12 +23,19 @@ def counter(what: str) -> Iterator[Callable[[int], None]]:
 def bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar from 0 to the total."""
     with _line() as draw:
+        yield lambda done, total: draw(_bar(what, done, total))
 
-        def progress(done: int, total: int) -> None:
-            filled = _WIDTH * done // total if total else _WIDTH
-            draw(f"{what} [{'#' * filled}{'.' * (_WIDTH - filled)}] {done:,} of {total:,}")
 
-        yield progress
+@contextmanager
+def stages() -> Iterator[Callable[[str, int, int], None]]:
+    """One bar after the other, each with a name of its own."""
+    with _line() as draw:
+        yield lambda what, done, total: draw(_bar(what, done, total))
+
+
+def _bar(what: str, done: int, total: int) -> str:
+    filled = _WIDTH * done // total if total else _WIDTH
+    return f"{what} [{'#' * filled}{'.' * (_WIDTH - filled)}] {done:,} of {total:,}"
 
 
 @contextmanager
@@ -40,8 +47,8 @@ def _line() -> Iterator[Callable[[str], None]]:
         now = monotonic()
         if not sys.stderr.isatty() or now - started < _PATIENCE or now - shown["at"] < _EVERY:
             return
-        shown.update(at=now, width=len(text))
-        sys.stderr.write(f"\r{text}")
+        sys.stderr.write(f"\r{text:<{int(shown['width'])}}")  # the stage before may have had a longer one
+        shown.update(at=now, width=max(len(text), int(shown["width"])))
         sys.stderr.flush()
 
     try:

@@ -89,6 +89,17 @@ def install(connection: Connection) -> None:
     bulk.insert(connection, "projection", ("name", "position", "generation"), rows)
 
 
+def catch_up(connection: Connection, progress: Progress) -> None:
+    """Fold all events that are not folded yet, in the caller's transaction. `progress` gets position and head."""
+    head, at = events.head(connection).size, _positions(connection)
+    with _no_garbage_collection():
+        for fold in folds():
+            for after in range(at[fold.name], head, CHUNK):
+                _fold_until(fold, connection, after, min(head, after + CHUNK))
+                progress(min(head, after + CHUNK), head)
+    connection.execute(text("UPDATE projection SET position = :position"), {"position": head})
+
+
 def states(connection: Connection) -> list[State]:
     """How far each projection is, in the order of `folds`."""
     head = events.head(connection).size

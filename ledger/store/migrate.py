@@ -37,7 +37,7 @@ def create(
 ) -> None:
     """Creates the event store's tables and triggers and the given MetaDatas' tables, in the caller's transaction.
 
-    `fill` puts the events of another ledger into the new table, and returns the frontier and the time that they end with.
+    `fill` puts the events of another ledger into the new table, and returns frontier and time of their end.
 
     Raises:
         StoreExists: there is a ledger already; nothing was changed.

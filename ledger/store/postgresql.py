@@ -36,9 +36,8 @@ _PATH = f"{LEDGER}, {PROJECTIONS}"
 _APPLICATION = f"""coalesce((SELECT pg_get_userbyid(nspowner) FROM pg_namespace
         WHERE nspname = '{PROJECTIONS}' AND pg_has_role(session_user, nspowner, 'MEMBER')), 'none')"""
 
-_HAS_TABLE = (
-    "EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s AND relname = %s)"
-)
+_HAS_TABLE = """EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = %s AND c.relname = %s)"""
 
 # One statement: what is set, who logged in, and whether there is a table of checkpoints to lock.
 _SET_UP = f"""

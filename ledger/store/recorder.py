@@ -13,7 +13,6 @@ Rules of this module:
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -38,11 +37,8 @@ from ledger.store.engine import reading, writing
 from ledger.store.errors import NotNextPosition
 from ledger.store.tables import NOT_NEXT
 
-COMPRESS_ABOVE = 4096  # bytes of payload
 POLL_SECONDS = 0.1
 POLL_ROWS = 500
-
-_COLUMNS = ("position", "stream", "version", "topic", "recorded_at", "actor", "encoding", "leaf", "payload")
 
 
 @dataclass(frozen=True)
@@ -171,11 +167,11 @@ class LedgerRecorder(ProcessRecorder):
         frontier, recorded_at = events.frontier_of_head(connection)
         if bulk.is_postgresql(connection):
             rows = list(self._rows(stored_events, frontier.size, recorded_at, finish=False))
-            bulk.insert(connection, "event", _COLUMNS, rows)
+            bulk.insert(connection, "event", events.COLUMNS, rows)
             return [row[0] for row in rows]
         rows = list(self._rows(stored_events, frontier.size, recorded_at, finish=True))
         frontier = frontier.extend(row[7] for row in rows)
-        bulk.insert(connection, "event", _COLUMNS, rows)
+        bulk.insert(connection, "event", events.COLUMNS, rows)
         bulk.query(
             connection,
             "UPDATE head SET size = ?, frontier = ?, recorded_at = ? WHERE id = 1",
@@ -200,8 +196,7 @@ class LedgerRecorder(ProcessRecorder):
             encoding, leaf = events.PLAIN, b""
             if finish:
                 leaf = merkle.leaf_hash(merkle.entry(position, stream, version, topic, recorded_at, actor, payload))
-                if len(payload) > COMPRESS_ABOVE:
-                    encoding, payload = events.COMPRESSED, zlib.compress(payload)
+                encoding, payload = events.packed(payload)
             yield position, stream, version, topic, recorded_at, actor, encoding, leaf, payload
 
     def _reading(self) -> AbstractContextManager[Connection]:

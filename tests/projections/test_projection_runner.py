@@ -10,17 +10,20 @@ import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Boolean, Column, inspect, text
 
 from ledger.application.resign import Versions
 from ledger.session import Ledger
 from ledger.store import engine as store
 from projections import runner
 from projections.tables import NEW
+from tests import stores
 from tests.support import DAY, Factory, device
 
 REBUILDER = Path(__file__).with_name("rebuilder.py")
 REPOSITORY = Path(__file__).parents[2]
+SCHEMA = "waveledger_projections" if stores.ON_POSTGRESQL else None
+ROW = "ctid" if stores.ON_POSTGRESQL else "rowid"
 NAMES = [fold.name for fold in runner.folds()]
 
 
@@ -56,8 +59,12 @@ def lived(factory: Factory) -> Factory:
 
 def table_names(factory: Factory) -> set[str]:
     with factory.ledger.reading() as connection:
-        found = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'"))
-        return set(found.scalars())
+        return set(inspect(connection).get_table_names(schema=SCHEMA))
+
+
+def literal(column: Column[object], number: int) -> str:
+    """A value of the column's type."""
+    return "TRUE" if isinstance(column.type, Boolean) else f"'{number}'"
 
 
 def test_every_table_has_rows(lived: Factory) -> None:
@@ -82,13 +89,9 @@ def test_index_names_are_unique_across_generations(lived: Factory) -> None:
 
     def indexes() -> set[str]:
         with lived.ledger.reading() as connection:
-            found = connection.execute(
-                text(
-                    "SELECT tbl_name || ' ' || name FROM sqlite_master WHERE type = 'index' AND name LIKE 'ix_%' "
-                    "AND (tbl_name LIKE 'fleet_%' OR tbl_name LIKE 'release_%')"
-                )
-            )
-            return set(found.scalars())
+            found = inspect(connection).get_multi_indexes(schema=SCHEMA)
+            ours = {table: found[SCHEMA, table] for table in lived.rows()}
+            return {f"{table} {index['name']}" for table, indexes in ours.items() for index in indexes}
 
     generations = [indexes()]
     for _ in range(2):
@@ -106,7 +109,7 @@ def test_a_reader_keeps_what_it_opened(lived: Factory) -> None:
     """A reader that began before the swap sees the old rows to its end, one that begins after it the new ones."""
     with store.writing(lived.engine) as connection:
         connection.execute(text("UPDATE fleet_device SET name = 'old'"))
-    other = store.open_engine(f"sqlite:///{lived.path}")
+    other = store.open_engine(lived.url)
     names = text("SELECT DISTINCT name FROM fleet_device")
     with store.reading(lived.engine) as reader:
         assert reader.execute(names).scalars().all() == ["old"]
@@ -140,7 +143,7 @@ def test_readers_never_see_half(lived: Factory, monkeypatch: pytest.MonkeyPatch)
 
     reader = threading.Thread(target=read)
     reader.start()
-    other = store.open_engine(f"sqlite:///{lived.path}")
+    other = store.open_engine(lived.url)
     for name in NAMES:
         runner.rebuild(other, name)
     stop.set()
@@ -184,7 +187,7 @@ def test_appends_during_a_rebuild_are_in_it(lived: Factory, monkeypatch: pytest.
 def test_a_killed_rebuild_is_cleaned_up_by_the_next(lived: Factory, name: str, chunks: int) -> None:
     """A rebuild killed anywhere leaves the live rows as they were; the next one leaves no new tables behind."""
     before = lived.rows()
-    command = [sys.executable, str(REBUILDER), f"sqlite:///{lived.path}", name, str(chunks)]
+    command = [sys.executable, str(REBUILDER), lived.url, name, str(chunks)]
 
     killed = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, timeout=60, check=False)
 
@@ -205,12 +208,12 @@ def test_verify_finds_what_no_event_gives(lived: Factory, table: str) -> None:
     owner = next(fold.name for fold in runner.folds() if table in fold.tables(0).tables)
     columns = next(fold.tables(0).tables[table] for fold in runner.folds() if table in fold.tables(0).tables).columns
     # A column outside keys: changing it never collides.
-    free = next((c.name for c in columns if not c.primary_key), None)
-    first = f"SELECT min(rowid) FROM {table}"
-    changes = {"delete": f"DELETE FROM {table} WHERE rowid = ({first})"}
-    if free:
-        changes["change"] = f'UPDATE {table} SET "{free}" = 77777 WHERE rowid = ({first})'
-    added = ", ".join("88888" for _ in columns)
+    free = next((c for c in columns if not c.primary_key and not isinstance(c.type, Boolean)), None)
+    first = f"SELECT min({ROW}) FROM {table}"
+    changes = {"delete": f"DELETE FROM {table} WHERE {ROW} = ({first})"}
+    if free is not None:
+        changes["change"] = f'UPDATE {table} SET "{free.name}" = {literal(free, 77777)} WHERE {ROW} = ({first})'
+    added = ", ".join(literal(column, 88888) for column in columns)
     changes["add"] = f"INSERT INTO {table} VALUES ({added})"
 
     for kind, statement in changes.items():

@@ -1,4 +1,4 @@
-"""Stores for the tests of this folder: real SQLite files, in the journal mode that this machine's SQLite gets."""
+"""Stores for the tests of this folder: files in the journal mode that this machine's SQLite gets, or databases."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from ledger.store import migrate
 from ledger.store.engine import open_engine, writing
+from tests import stores
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def engine(path: Path) -> Iterator[Engine]:
     """A new, empty ledger."""
-    engine = open_engine(f"sqlite:///{path}", must_exist=False)
+    engine = open_engine(stores.url(path), must_exist=False)
     with writing(engine) as connection:
         migrate.create(connection)
     yield engine

@@ -1,4 +1,4 @@
-"""The eventsourcing library's own suites hold our recorder to its interfaces, on files in both journal modes."""
+"""The eventsourcing library's own suites hold our recorder to its interfaces: in files of both modes, in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -13,12 +13,29 @@ from eventsourcing.tests import projection as projection_suites
 from sqlalchemy import Engine
 
 from ledger.store import bulk, migrate
-from ledger.store.engine import open_engine, reading, writing
+from ledger.store.engine import open_engine, opened, reading, writing
 from ledger.store.recorder import LedgerRecorder
+from tests.postgres import server
 
 
-class OnFile(TestCase):
-    """A store of its own for each test, in the journal mode that the subclass names."""
+class OnStore(TestCase):
+    """A store of its own for each test."""
+
+    def create_engine(self) -> Engine:
+        """A new ledger."""
+        raise NotImplementedError
+
+    def create_recorder(self) -> LedgerRecorder:
+        """What the suites ask for."""
+        return LedgerRecorder(self.create_engine())
+
+    def new_originator_id(self) -> UUID | str:
+        """Our streams have names."""
+        return str(uuid4())
+
+
+class OnFile(OnStore):
+    """In a file, in the journal mode that the subclass names."""
 
     journal_mode: str
 
@@ -34,13 +51,21 @@ class OnFile(TestCase):
             assert bulk.query(connection, "PRAGMA journal_mode").fetchone() == (self.journal_mode.lower(),)
         return engine
 
-    def create_recorder(self) -> LedgerRecorder:
-        """What the suites ask for."""
-        return LedgerRecorder(self.create_engine())
 
-    def new_originator_id(self) -> UUID | str:
-        """Our streams have names."""
-        return str(uuid4())
+class InPostgresql(OnStore):
+    """In a database, with the rights of the application's role and no more."""
+
+    def create_engine(self) -> Engine:
+        """A new ledger that somebody else owns."""
+        running = server()
+        running.role("bob")
+        database = running.database()
+        self.addCleanup(running.drop, database)
+        with opened(running.url(database, "alice"), must_exist=False) as owner, writing(owner) as connection:
+            migrate.create(connection)
+        engine = open_engine(running.url(database, "bob"))
+        self.addCleanup(engine.dispose)
+        return engine
 
 
 class CountersView(projection_suites.EventCountersView):
@@ -48,8 +73,8 @@ class CountersView(projection_suites.EventCountersView):
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        with writing(engine) as connection:
-            connection.exec_driver_sql("CREATE TABLE counter (name TEXT PRIMARY KEY, count INTEGER NOT NULL)")
+        with writing(engine) as connection, migrate.changing_projections(connection):
+            connection.exec_driver_sql("CREATE TABLE counter (name TEXT PRIMARY KEY, count BIGINT NOT NULL)")
             bulk.insert(connection, "counter", ("name", "count"), [("created", 0), ("subsequent", 0)])
 
     def insert_tracking(self, tracking: Tracking) -> None:
@@ -146,6 +171,34 @@ class TestEventCountersWal(InWal, projection_suites.EventCountersViewTestCase):
 
 class TestEventCountersTruncate(InTruncate, projection_suites.EventCountersViewTestCase):
     """A view and its tracking position change together, with a truncated rollback journal."""
+
+    def construct_event_counters_view(self) -> CountersView:
+        """What the suite asks for."""
+        return CountersView(self.create_engine())
+
+
+class TestApplicationRecorderPostgresql(InPostgresql, suites.ApplicationRecorderTestCase[LedgerRecorder]):
+    """Events are appended and read as an application recorder has to, on PostgreSQL."""
+
+    def test_insert_subscribe(self) -> None:
+        """A subscription yields what is there and what comes, until it is stopped."""
+        self.optional_test_insert_subscribe()
+
+
+class TestTrackingRecorderPostgresql(InPostgresql, suites.TrackingRecorderTestCase):
+    """Tracking positions only move forward, on PostgreSQL."""
+
+
+class TestProcessRecorderPostgresql(InPostgresql, suites.ProcessRecorderTestCase):
+    """Events and tracking are written together or not at all, on PostgreSQL."""
+
+
+class TestNonInterleavingPostgresql(InPostgresql, suites.NonInterleavingNotificationIDsBaseCase):
+    """Two big appends at once don't mix their positions, on PostgreSQL."""
+
+
+class TestEventCountersPostgresql(InPostgresql, projection_suites.EventCountersViewTestCase):
+    """A view and its tracking position change together, on PostgreSQL."""
 
     def construct_event_counters_view(self) -> CountersView:
         """What the suite asks for."""
