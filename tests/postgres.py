@@ -110,6 +110,8 @@ def start() -> Server:
     data, log = directory / "data", directory / "log"
     initdb = [str(binaries() / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8"]
     subprocess.run([*initdb, "--locale=C", "--no-sync"], check=True, capture_output=True, **user)
+    access = data / "pg_hba.conf"
+    access.write_text("local all locked scram-sha-256\n" + access.read_text())  # all others need no password
     options = [part for item in SETTINGS.items() for part in ("-c", "=".join(item))]
     with log.open("ab") as file:
         process = subprocess.Popen(
@@ -153,12 +155,15 @@ def _wait(running: Server, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def _make_template(running: Server) -> None:
-    # Texts sort in an order of their own there: nothing of ours may rely on the database's.
-    icu = running.run("SELECT count(*) FROM pg_collation WHERE collprovider = 'i'")[0][0]
-    locale = " LOCALE_PROVIDER icu ICU_LOCALE 'en-US'" if icu else ""
-    running.run(f"CREATE DATABASE template_ledger TEMPLATE template0{locale}")
+    # Texts sort in an order of their own there, if they can: nothing of ours may rely on the database's.
+    create = "CREATE DATABASE template_ledger TEMPLATE template0"
+    try:
+        running.run(f"{create} LOCALE_PROVIDER icu ICU_LOCALE 'en-US'")
+    except psycopg.errors.FeatureNotSupported:
+        running.run(create)
     running.run(GRANTS.read_text(), "template_ledger")
     running.role("alice", "waveledger", "waveledger_owner")
+    running.run("CREATE ROLE locked LOGIN PASSWORD 'secret'; CREATE ROLE eve LOGIN")  # who needs a password; a stranger
 
 
 def _stop(process: subprocess.Popen[bytes], directory: Path) -> None:
