@@ -19,7 +19,7 @@ from tests.cli.test_refusals import assert_refused
 from tests.formats.parsers import CORPUS
 
 slow = pytest.mark.slow
-# What a terminal acts on: C0 but for line ends, DEL and C1; and what changes the direction of text, in our own messages.
+# What a terminal acts on: C0 but for line ends, DEL, C1; in our own messages also what changes the direction of text.
 CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 DIRECTIONS = re.compile("[\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 NOT_UTF_8 = "\udcff\udcfe"  # how Python holds the bytes ff fe of an argument
