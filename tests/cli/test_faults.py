@@ -23,7 +23,9 @@ import pytest
 from ledger.store import engine
 from tests.cli.conftest import DATA, KEYS, PROGRAM, Result, Waveledger
 from tests.cli.test_refusals import assert_refused
+from tests.stores import about_files
 
+pytestmark = about_files
 slow = pytest.mark.slow
 KB = 1024
 READS, WRITES = ("status",), ("members", "add", "bob", "--role", "admin")
