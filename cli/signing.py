@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ledger.tuf.online import OnlineKeys
 
 _ANSWERS = "waveledger.passphrases"
-_ROOTS = 2  # of each chain: a key that was replaced signs along for a while
 
 
 def asker(ctx: typer.Context) -> Ask:
@@ -71,13 +70,17 @@ def open_online(ctx: typer.Context) -> OnlineKeys | None:
 
 
 def listed_keys(connection: Connection) -> list[Key]:
-    """The keys of the newest roots of both repositories, and the ledger's own."""
+    """The keys of both repositories' roots, from before the oldest one that is shown, and the ledger's own."""
     from ledger.tuf import roots
     from ledger.tuf.keys import ed25519_key
     from projections.tuf import state
 
-    newest = [data for kind in ("production", "ci") for _, data in state.roots(connection, kind)[-_ROOTS:]]
-    known = [roots.load_root(data).signed for data in newest]
+    known = []
+    for kind in ("production", "ci"):
+        chain = state.roots(connection, kind)
+        # The root before: a key that was replaced signs along for a while.
+        first = min(state.oldest_shown_root(connection, kind), chain[-1][0]) - 1
+        known += [roots.load_root(data).signed for version, data in chain if version >= first]
     ledger_keys = {hexed for root in known if (hexed := roots.ledger_key(root))}
     return [key for root in known for key in root.keys.values()] + [ed25519_key(hexed) for hexed in ledger_keys]
 

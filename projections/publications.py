@@ -19,6 +19,13 @@ _PUBLISHED = (
     "snapshot_expires", "timestamp_expires", "signed_at", "position", "closed",
 )  # fmt: skip
 
+_PUBLICATION = (
+    "INSERT INTO {release_publication} AS p (repository, version, root_version, root_at, position) "
+    "VALUES (?, ?, ?, ?, ?) ON CONFLICT (repository) DO UPDATE SET version = excluded.version, "
+    "root_at = CASE WHEN p.root_version = excluded.root_version THEN p.root_at ELSE excluded.root_at END, "
+    "root_version = excluded.root_version, position = excluded.position"
+)
+
 
 def handlers(fold: Fold) -> Mapping[str, Handler]:
     """What it folds into the tables of `fold`, one event at a time."""
@@ -47,14 +54,11 @@ def _fold_publications(fold: Fold, connection: Connection, found: Sequence[tuple
     """Publications of as many repositories."""
     fold.many(
         connection,
-        "DELETE FROM {release_publication} WHERE repository = ?",
-        [(data["repository"],) for _, data in found],
-    )
-    fold.insert(
-        connection,
-        "release_publication",
-        ("repository", "version", "root_version", "position"),
-        [(data["repository"], data["views"][-1]["version"], data["root_version"], row.position) for row, data in found],
+        _PUBLICATION,
+        [
+            (data["repository"], data["views"][-1]["version"], data["root_version"], row.recorded_at, row.position)
+            for row, data in found
+        ],
     )
     fold.insert(
         connection,

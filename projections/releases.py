@@ -89,12 +89,16 @@ class Releases(Fold):
         key = {**data, "key": canonical_body(data["key"])}
         self.run(
             connection,
-            "INSERT INTO {release_replaced_key} (repository, role, keyid, replaced_at) "
-            "SELECT repository, role, keyid, :at FROM {release_online_key} WHERE repository = :repository "
-            "AND role = :role AND keyid <> :keyid ON CONFLICT DO NOTHING",
-            {**key, "at": row.recorded_at},
+            "INSERT INTO {release_replaced_key} (repository, role, keyid, replaced_at, position) "
+            "SELECT repository, role, keyid, :at, :position FROM {release_online_key} WHERE repository = :repository "
+            "AND role = :role AND keyid <> :keyid "
+            "ON CONFLICT (repository, role, keyid) DO UPDATE "
+            "SET replaced_at = excluded.replaced_at, position = excluded.position",
+            {**key, "at": row.recorded_at, "position": row.position},
         )
-        self.run(connection, "DELETE FROM {release_online_key} WHERE repository = :repository AND role = :role", key)
+        of_role = "WHERE repository = :repository AND role = :role"
+        self.run(connection, f"DELETE FROM {{release_replaced_key}} {of_role} AND keyid = :keyid", key)  # it is back
+        self.run(connection, f"DELETE FROM {{release_online_key}} {of_role}", key)
         self.run(
             connection,
             "INSERT INTO {release_online_key} (repository, role, keyid, key) VALUES (:repository, :role, :keyid, :key)",

@@ -19,7 +19,7 @@ from sqlalchemy import Boolean, Column, Index, MetaData, PrimaryKeyConstraint, T
 from ledger.store.tables import TEXT, WHOLE
 
 NEW = "__new"
-SCHEMA_VERSION = 2  # of all projection tables; a change of any of them raises it, and migrate rebuilds them
+SCHEMA_VERSION = 3  # of all projection tables; a change of any of them raises it, and migrate rebuilds them
 
 _TableMaker = Callable[..., None]
 
@@ -65,7 +65,7 @@ def release_tables(suffix: str = "", generation: int = 0) -> MetaData:
     table("member", "member* role")
     table("root", "repository* version#* expires# metadata position#")
     table("online_key", "repository* role* keyid key")
-    table("replaced_key", "repository* role* keyid* replaced_at#")
+    table("replaced_key", "repository* role* keyid* replaced_at# position#")
     table("ci_target", "name* number# hardware_id body position#", indexes=["number"])
     table("ci_tag", "tag* name*")
     table("ci_pruned", "name* number# body")
@@ -89,7 +89,8 @@ def release_tables(suffix: str = "", generation: int = 0) -> MetaData:
         indexes=["repository"],
     )
     table("view_target", "view* name* number# hardware_id body")
-    table("publication", "repository* version# root_version# position#")
+    # root_at: when the root was shown first
+    table("publication", "repository* version# root_version# root_at# position#")
     table(
         "published",
         "view* repository version# targets_version# targets_length# targets_sha256 content_position#? "

@@ -16,7 +16,9 @@ from ledger.tuf import note, roots
 from ledger.tuf.online import OnlineKeys
 from projections.tuf import state
 
-REPLACED_SECONDS = 86_400  # a replaced online key signs along for this long, for clients in the middle of a refresh
+REPLACED_SECONDS = 86_400
+"""How long a replaced online key signs along, from the publication that shows the root without it: clients that are in
+the middle of a refresh then know only the root before."""
 
 
 @dataclass
@@ -26,15 +28,22 @@ class Trust:
     root: Root
     version: int
     keyids: dict[str, str]
-    replaced: dict[str, list[str]]
+    replaced: list[state.Replaced]
 
     @classmethod
-    def read(cls, connection: Connection, kind: str, now: int) -> Trust:
+    def read(cls, connection: Connection, kind: str) -> Trust:
         """Read it."""
         version, metadata = state.newest_root(connection, kind)
         keyids = state.online_keyids(connection, kind)
-        replaced = state.replaced_keyids(connection, kind, now - REPLACED_SECONDS)
-        return cls(roots.load_root(metadata).signed, version, keyids, replaced)
+        return cls(roots.load_root(metadata).signed, version, keyids, state.replaced_keys(connection, kind))
+
+    def along(self, role: str, before: state.GivenOut, now: int) -> list[str]:
+        """The replaced keys of a role that sign along, in a repository that has got as far as `before`."""
+        since = now - REPLACED_SECONDS
+        first = before.root_version if before.root_at > since else before.root_version + 1
+        return [
+            key.keyid for key in self.replaced if key.role == role and (key.at > since or key.root_version >= first)
+        ]
 
 
 @dataclass
@@ -56,7 +65,7 @@ class Moment:
         return cls(
             keys,
             now,
-            {kind: Trust.read(connection, kind, now) for kind in {name.partition("/")[0] for name in names}},
+            {kind: Trust.read(connection, kind) for kind in {name.partition("/")[0] for name in names}},
             (factory.ledger_key, factory.factory, head.size, head.root),
             state.views_of(connection, names),
             state.published_of(connection, names),

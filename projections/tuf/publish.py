@@ -4,6 +4,7 @@ Rules of this module (DESIGN §4, "The emitter is a follower"):
 
 * Read the head, sign outside any lock, append at the expected version: the loser of a race reads again. Files come
   after the event, and from it (`projections.tuf.tree`), so that a publication that was killed can be finished.
+* Roots that were recorded since the last publication are shown one by one (`projections.tuf.steps`).
 * One version line for all views of a repository: every publication gives each view its own next number.
 * Nothing is published that its root would not accept: every signature is verified first (TUF 1.0 §5).
 * Every snapshot carries the newest checkpoint of the ledger, so each device and mirror is a witness.
@@ -12,13 +13,14 @@ Rules of this module (DESIGN §4, "The emitter is a follower"):
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import Connection
 
-from ledger.domain.errors import Conflict, LedgerError
+from ledger.domain.errors import Conflict, LedgerError, TufFailure
 from ledger.domain.events import (
     BundleExported,
     DocumentCosigned,
@@ -34,7 +36,7 @@ from ledger.store.errors import StreamChanged
 from ledger.tuf import documents, note, signing
 from ledger.tuf.documents import FileMeta
 from ledger.tuf.online import OnlineKeys
-from projections.tuf import drafts, state
+from projections.tuf import drafts, state, steps
 from projections.tuf.drafts import Draft, draft
 from projections.tuf.moment import Moment, Trust
 
@@ -111,15 +113,16 @@ def _publish_many(
 ) -> list[str]:
     """Sign repositories that are due as far as their publications at the positions `seen`, in one transaction.
 
-    Returns those that others published meanwhile: each is looked at again.
+    Returns those that others published meanwhile, and those that need more than one: each is looked at again.
     """
     overtaken: list[str] = []
     ready: list[tuple[_Publication, int, MetadataPublished]] = []
     with ledger.reading() as connection:
         moment = Moment.read(connection, keys, names, ledger.now)
         drawn = []
+        several = steps.pending(connection, names)
         for name in names:
-            if moment.before[name].position != seen.get(name, 0):
+            if moment.before[name].position != seen.get(name, 0) or name in several:
                 overtaken.append(name)
                 continue
             version = events.stream_version(connection, state.stream_of(name))
@@ -144,22 +147,44 @@ def _publish_many(
 
 def _publish_one(ledger: Ledger, keys: OnlineKeys, repository: str, *, dry_run: bool) -> bool:
     """Sign one repository that others publish at the same time; False if there is nothing left to do."""
-    for attempt in range(RETRIES):
+    lost, published = 0, False
+    while True:
         with ledger.reading() as connection:
             if repository not in state.due(connection, ledger.now, refresh=True):
-                return False  # whoever won the race published all that was due
+                return published  # whoever won the race published all that was due
             version = events.stream_version(connection, state.stream_of(repository))
-            moment = Moment.read(connection, keys, [repository], ledger.now)
-            publication = _Publication.read(moment, connection, repository)
-        event = publication.sign()
+            publications = _next(connection, keys, repository, ledger.now)
+        publication, event = _sign_first(publications)
         try:
             with ledger.writing(dry_run=dry_run) as session:
                 _append(session, [(publication, version, event)])
-            return True
         except StreamChanged:
-            if attempt == RETRIES - 1:
+            lost += 1
+            if lost == RETRIES:
                 raise
-    raise AssertionError  # the last attempt returned or raised
+            continue
+        published = True
+        if dry_run or publication is publications[-1]:
+            return True
+
+
+def _next(connection: Connection, keys: OnlineKeys, repository: str, now: int) -> list[_Publication]:
+    """The publications that lead to what a repository is to show, that one last: clients follow root by root."""
+    moment = Moment.read(connection, keys, [repository], now)
+    between = [
+        replace(moment, trust={steps.PRODUCTION: step.trust}, views={repository: step.views})
+        for step in steps.pending(connection, [repository]).get(repository, [])
+    ]
+    return [_Publication.read(one, connection, repository) for one in [*between, moment]]
+
+
+def _sign_first(publications: Sequence[_Publication]) -> tuple[_Publication, MetadataPublished]:
+    """Sign the first that can be: a step whose online keys are gone is left out, as whoever deleted them knew."""
+    *between, last = publications
+    for publication in between:
+        with suppress(TufFailure):
+            return publication, publication.sign()
+    return last, last.sign()
 
 
 def _append(session: Session, ready: Sequence[tuple[_Publication, int, MetadataPublished]]) -> None:
@@ -178,6 +203,7 @@ class _Publication:
     moment: Moment
     repository: str
     trust: Trust
+    before: state.GivenOut
     version: int
     drafts: list[Draft]
     ended: list[state.Published]
@@ -194,6 +220,7 @@ class _Publication:
             moment,
             repository,
             trust,
+            before,
             before.version,
             [draft(connection, repository, v, shown.get(v.view), moment.now, whole=again) for v in views],
             [published for published in shown.values() if published.view not in live],
@@ -271,7 +298,7 @@ class _Publication:
 
     def _sign_along(self, role: str, signed: bytes) -> list[tuple[str, str]]:
         """Signatures of replaced keys, as far as they are at hand: a client may know only the root before this one."""
-        replaced, keys = self.trust.replaced.get(role, ()), self.moment.keys
+        replaced, keys = self.trust.along(role, self.before, self.moment.now), self.moment.keys
         gone = set(keys.missing(replaced))
         return [(keyid, keys.signer(keyid, role).sign(signed)) for keyid in replaced if keyid not in gone]
 

@@ -79,11 +79,24 @@ class Shown(NamedTuple):
 
 
 class GivenOut(NamedTuple):
-    """The last version of timestamp and snapshot, the last root that was shown, and the last publication's position."""
+    """The last version of timestamp and snapshot, the last root that was shown, and the last publication's position.
+
+    `root_at` is when that root was shown first, in seconds since 1970.
+    """
 
     version: int
     root_version: int
+    root_at: int
     position: int
+
+
+class Replaced(NamedTuple):
+    """An online key that was replaced: when (seconds since 1970), and the version of the root that did it."""
+
+    role: str
+    keyid: str
+    at: int
+    root_version: int
 
 
 class Raised(NamedTuple):
@@ -159,8 +172,10 @@ def published_of(connection: Connection, names: Sequence[str]) -> dict[str, dict
 
 def given_out(connection: Connection, names: Sequence[str]) -> dict[str, GivenOut]:
     """Up to which numbers repositories got, here or in a ledger that is lost. All of them, the new ones with zeros."""
-    found = dict.fromkeys(names, GivenOut(0, 0, 0))
-    statement = "SELECT repository, version, root_version, position FROM release_publication WHERE repository IN ({})"
+    found = dict.fromkeys(names, GivenOut(0, 0, 0, 0))
+    statement = (
+        "SELECT repository, version, root_version, root_at, position FROM release_publication WHERE repository IN ({})"
+    )
     for repository, *row in _in(connection, statement, names):
         found[repository] = GivenOut(*row)
     for repository, metadata in _in(
@@ -215,13 +230,20 @@ def online_keyids(connection: Connection, kind: str) -> dict[str, str]:
     return dict(connection.execute(statement, {"kind": kind}).all())
 
 
-def replaced_keyids(connection: Connection, kind: str, since: int) -> dict[str, list[str]]:
-    """The keyids of online keys that were replaced after a moment, by role."""
-    statement = text("SELECT role, keyid FROM release_replaced_key WHERE repository = :kind AND replaced_at > :since")
-    found: dict[str, list[str]] = {}
-    for role, keyid in connection.execute(statement, {"kind": kind, "since": since}):
-        found.setdefault(role, []).append(keyid)
-    return found
+def replaced_keys(connection: Connection, kind: str) -> list[Replaced]:
+    """The online keys of ``production`` or ``ci`` that ever were replaced, in that order."""
+    statement = text(
+        "SELECT role, keyid, replaced_at, (SELECT max(r.version) FROM release_root r "
+        "WHERE r.repository = k.repository AND r.position < k.position) "
+        "FROM release_replaced_key k WHERE repository = :kind ORDER BY position"
+    )
+    return [Replaced(*row) for row in connection.execute(statement, {"kind": kind})]
+
+
+def oldest_shown_root(connection: Connection, kind: str) -> int:
+    """The lowest version of a root that a repository of ``production`` or ``ci`` shows as its newest; 0 for none."""
+    statement = text("SELECT min(root_version) FROM release_publication WHERE repository LIKE :kind")
+    return int(connection.execute(statement, {"kind": f"{kind}/%"}).scalar() or 0)
 
 
 def roots(connection: Connection, kind: str) -> list[tuple[int, bytes]]:

@@ -225,7 +225,16 @@ def _backlog(ledger: Ledger, destination: Destination, repository: str, complete
         places.append(_Place(version, event.root_version, frozenset(names - newer)))
         newer |= names
         begun = there
+    else:
+        if cut and places:  # an adopted repository: its clients have the root that is shown where it was
+            there_now = _newest_root(destination, repository) or places[-1].root_before
+            places[-1] = places[-1]._replace(root_before=min(there_now, places[-1].root_before))
     return _Backlog(newest, places[::-1], frozenset(gone), cut)
+
+
+def _newest_root(destination: Destination, repository: str) -> int:
+    found = [name.partition(".") for name in destination.names(repository)]
+    return max((int(number) for number, _, rest in found if rest == "root.json" and number.isdigit()), default=0)
 
 
 def _has_files(destination: Destination, publication: MetadataPublished, gone: set[str]) -> bool:

@@ -40,6 +40,24 @@ class Midway(Directory):
         return self._before.read(path) if self._left >= 0 else super().read(path)
 
 
+class Polled(Directory):
+    """A tree that somebody looks at after each file that is written."""
+
+    def __init__(self, root: Path, look: Callable[[], None]) -> None:
+        super().__init__(root)
+        self._look = look
+
+    def replace(self, path: str, data: bytes) -> None:
+        """Write a file, and look."""
+        super().replace(path, data)
+        self._look()
+
+    def link(self, source: str, path: str) -> None:
+        """Make a link, and look."""
+        super().link(source, path)
+        self._look()
+
+
 class Story:
     """A factory, its tree, and one client for each view, which keeps what it trusts."""
 
@@ -360,6 +378,98 @@ def test_two_changes_in_one_publication(tell: Callable[..., Story]) -> None:
     story.factory.rotate_offline("root")
     story.publish()
     carry_on(story)
+    check(story)
+
+
+def three_times(change: Callable[[Factory], object]) -> Change:
+    """The same change again and again."""
+    return lambda factory: [change(factory) for _ in range(3)]
+
+
+def then_resigned(factory: Factory) -> None:
+    """A new targets key, and all documents signed by the new one alone."""
+    factory.rotate_offline("targets")
+    factory.resign("release")
+    factory.resign("wave:w43")
+
+
+def then_completed(factory: Factory) -> None:
+    """A new targets key, and a wave that it alone signed takes the place of what was shown."""
+    factory.complete("w43")
+    factory.rotate_offline("targets")
+    factory.init("w44", 44)
+    factory.complete("w44")
+
+
+def a_day_late(change: Callable[[Factory], object]) -> Change:
+    """A change that is published more than a day later, on a machine that has the replaced key still."""
+
+    def made(factory: Factory) -> None:
+        change(factory)
+        factory.wait(DAY + 3600)
+
+    return made
+
+
+UNPUBLISHED: dict[str, Change] = {
+    "targets, three times": three_times(rotate("targets")),
+    "online targets, three times": three_times(rotate_online("targets")),
+    "timestamp, three times": three_times(rotate_online("timestamp")),
+    "targets, then signed by the new key": then_resigned,
+    "targets, then a wave by the new key": then_completed,
+    "timestamp, a day late": a_day_late(rotate_online("timestamp")),
+    "snapshot, a day late": a_day_late(rotate_online("snapshot")),
+}
+
+
+@pytest.mark.parametrize("name", UNPUBLISHED)
+def test_several_changes_before_one_publication(tell: Callable[..., Story], tmp_path: Path, name: str) -> None:
+    """Clients that begin a refresh between any two writes are never refused; a mirror is the same, byte for byte."""
+    story = tell(under_way, 1)  # one holder: no other one's signature helps clients over
+    factory, now = story.factory, story.factory.now
+    clients = {view: Client(tmp_path / "steady" / view.replace("/", "-")) for view in story.views()}
+    for view, client in clients.items():
+        client.poll(story.tree, view, REPOSITORY, now)
+    UNPUBLISHED[name](factory)
+    looked = 0
+
+    def look() -> None:
+        nonlocal looked
+        for view, client in clients.items():
+            looked += 1
+            copied = client.directory.parent / str(looked)
+            shutil.copytree(client.directory, copied)
+            Client(copied).poll(story.tree, view, REPOSITORY, factory.now)
+            shutil.rmtree(copied)
+
+    factory.publish(Polled(story.tree.root, look), refresh=True)
+    assert looked > 10
+    story.publish()
+    carry_on(story)
+    check(story)
+
+
+@pytest.mark.parametrize("role", ["targets", "snapshot", "timestamp"])
+def test_ci_keys_that_are_published_late(tell: Callable[..., Story], tmp_path: Path, role: str) -> None:
+    """The same for test devices, whose documents the online key signs: two changes, published more than a day later."""
+    story = tell(settled)
+    factory = story.factory
+    client = Client(tmp_path / "ci" / "steady")
+    client.poll(story.tree, "ci/main", "ci/main", factory.now)
+    factory.rotate_ci(role)
+    factory.rotate_ci(role)
+    factory.wait(DAY + 3600)
+    looked = 0
+
+    def look() -> None:
+        nonlocal looked
+        looked += 1
+        copied = tmp_path / "ci" / str(looked)
+        shutil.copytree(client.directory, copied)
+        Client(copied).poll(story.tree, "ci/main", "ci/main", factory.now)
+
+    factory.publish(Polled(story.tree.root, look), refresh=True)
+    assert looked > 2
     check(story)
 
 

@@ -209,8 +209,10 @@ class Check:
             self.world.polling = self.world.polling_view = None
 
     def _route(self, row: DeviceRow, seat: Seat) -> Route | None:
-        """What a gateway does: by the decision once it is published, till then where it was."""
-        if row.view is None or not row.published:
+        """What a gateway does: by the decision once it is published, till then where it was; without a view nothing."""
+        if row.view is None:
+            return None
+        if not row.published:
             known = seat.last and self.world.tree.exists(f"{seat.last.view}/timestamp.json")
             return seat.last if known else None
         canceled = frozenset(wave.name for wave in self.world.waves.values() if wave.status == "canceled")

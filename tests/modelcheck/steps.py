@@ -29,12 +29,12 @@ WEIGHTS = {
     "set_tag": 5, "set_group": 4, "no_group": 1, "make_test": 2, "make_production": 8, "rest": 26,
     "remove": 1, "come_back": 6,
     "publish": 5, "refresh": 5, "force": 1,
-    "hours": 8, "days": 3, "week": 1,
+    "hours": 8, "days": 3, "week": 1, "outage": 3,
     "renew_root": 1, "rotate_root": 1, "rotate_targets": 2, "rotate_online": 3, "rotate_ci": 2,
     "add_targets_key": 1, "remove_targets_key": 1, "threshold": 1, "updates": 2, "resign": 4,
 }  # fmt: skip
 KEYS_ABOVE_ALL = {**WEIGHTS, "rotate_targets": 20, "rotate_online": 20, "updates": 10, "hours": 1, "days": 1, "week": 0}
-OUTSIDE_ONLY = {"hours", "days", "week"}
+OUTSIDE_ONLY = {"hours", "days", "week", "outage"}
 POLLS_PER_ACTION = 1.3
 BUSY = 0.5  # of polls
 REQUESTS = 6  # how many requests a refresh may have, roughly

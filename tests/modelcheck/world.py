@@ -75,6 +75,7 @@ class World:
     polling: str | None = None  # the device in the middle of whose refresh this happens
     polling_view: str | None = None  # and where it refreshes from
     resting: set[str] = field(default_factory=set)
+    outage: int = 0  # so many more steps until the publisher is back
     log: list[str] = field(default_factory=list)
     done: dict[str, int] = field(default_factory=dict)
 
@@ -103,6 +104,7 @@ class World:
 
     def act(self, step: Step) -> bool:
         """Carry out a step and mostly publish it; whether it did something. What a rule refuses is no problem."""
+        self._pass_outage()
         action: Callable[[tuple[int, int, int, int]], bool | None] = getattr(self, f"_{step.action}")
         before = len(self.log)
         try:
@@ -117,12 +119,21 @@ class World:
             self._do("  publish", lambda: self.emit(everything=False))
         return True
 
+    def _pass_outage(self) -> None:
+        """The publisher comes back between two refreshes: one that spans two roots is not promised to succeed."""
+        if self.outage and self.polling is None:
+            self.outage -= 1
+            if not self.outage:
+                self._do("the publisher is back", self.emit)
+
     def _do(self, told: str, action: Callable[[], object]) -> None:
         self.log.append(told)
         action()
 
     def emit(self, *, refresh: bool = False, force: bool = False, everything: bool = True) -> None:
         """Publish, or refresh; without `everything` as a command does that changed something."""
+        if self.outage:
+            return
         try:
             came = emitter.attempt(
                 self.factory.ledger, self.factory.online, self.tree, refresh=refresh, force=force, everything=everything
@@ -439,6 +450,10 @@ class World:
         return bool(made)
 
     # The emitter and time.
+
+    def _outage(self, n: tuple[int, int, int, int]) -> None:
+        self.outage = 2 + n[0] % 6
+        self.log.append(f"the publisher is away for {self.outage} steps")
 
     def _publish(self, n: tuple[int, int, int, int]) -> None:
         self._do("publish", self.emit)

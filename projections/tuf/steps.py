@@ -1,0 +1,114 @@
+"""What a repository has to show between its last publication and the next: one step for a root that was not shown.
+
+Rules of this module (DESIGN §4, "Rotation and re-signing"; ADR 0029):
+
+* A document that is signed anew for a root is signed by the keys of that root and of the one before it. So clients are
+  led from root to root, and never over two at once: each root is shown with the documents of the moment when it was
+  recorded, and what was signed under the newest root alone comes after it.
+* Roots between which no document changed are one step: what is right under the first of them is right under the last.
+* The past is folded in memory, from the events that roots, keys and views come from. Nothing is folded where the next
+  publication is such a step itself: one root was recorded, and nothing after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from sqlalchemy import Connection, StaticPool, create_engine, text
+
+from ledger.store import events
+from projections.releases import Releases
+from projections.tuf import state
+from projections.tuf.moment import Trust
+
+PRODUCTION = "production"
+
+# CI's documents are signed when they are published, by all keys at hand: its roots need no steps.
+_ABOUT = ("root", "online-key", "wave", "tag", "targets")
+_WITH_ROOT = ("online-key.set/1", "root.update-closed/1")  # what may follow a root in its transaction
+
+
+class Step(NamedTuple):
+    """What a repository is to show next: the root and the online keys to sign with, and the views."""
+
+    trust: Trust
+    views: list[state.View]
+
+
+def pending(connection: Connection, names: Sequence[str]) -> dict[str, list[Step]]:
+    """The steps of those repositories that need any, oldest first; what they are to show now is none of them."""
+    shown = _shown_roots(connection, names)
+    recorded = _recorded_roots(connection, min(shown.values(), default=0)) if shown else []
+    if not recorded or (len(recorded) == 1 and not _anything_since(connection, recorded[0][1])):
+        return {}
+    now = state.views_of(connection, list(shown))
+    found: dict[str, list[Step]] = {name: [] for name in shown}
+    for version, trust, views in _moments(connection, recorded, list(shown)):
+        for name in shown:
+            if version > shown[name] and views.get(name):
+                found[name].append(Step(trust, views[name]))
+    return {name: steps for name in shown if (steps := _needed(found[name], now.get(name, [])))}
+
+
+def _shown_roots(connection: Connection, names: Sequence[str]) -> dict[str, int]:
+    """The root that clients of each repository have; a repository that has no clients has none."""
+    of_production = [name for name in names if name.startswith(f"{PRODUCTION}/")]
+    given_out = state.given_out(connection, of_production)
+    return {name: before.root_version for name, before in given_out.items() if before.root_version}
+
+
+def _recorded_roots(connection: Connection, after: int) -> list[tuple[int, int]]:
+    """Version and position of the roots above one, oldest first."""
+    statement = text(
+        "SELECT version, position FROM release_root WHERE repository = 'production' AND version > :after "
+        "ORDER BY version"
+    )
+    return [(version, position) for version, position in connection.execute(statement, {"after": after})]
+
+
+def _topics() -> list[str]:
+    return [topic for topic in Releases().topics if topic.partition(".")[0] in _ABOUT]
+
+
+def _anything_since(connection: Connection, position: int) -> bool:
+    """Whether a view may have changed after a root was recorded."""
+    return next(events.read(connection, after=_end(connection, position), topics=_topics(), limit=1), None) is not None
+
+
+def _end(connection: Connection, position: int) -> int:
+    """The last position of what was recorded together with a root."""
+    for row in events.read(connection, after=position, limit=len(_WITH_ROOT)):
+        if row.topic not in _WITH_ROOT:
+            break
+        position = row.position
+    return position
+
+
+def _moments(
+    connection: Connection, recorded: Sequence[tuple[int, int]], names: Sequence[str]
+) -> Iterator[tuple[int, Trust, dict[str, list[state.View]]]]:
+    """Each root, with the trust and the views as they were when it was recorded."""
+    fold, at = Releases(), 0
+    with _memory(fold) as memory:
+        for version, position in recorded:
+            until = _end(connection, position)
+            fold.fold(memory, events.read(connection, topics=_topics(), after=at, until=until))
+            at = until
+            yield version, Trust.read(memory, PRODUCTION), state.views_of(memory, names)
+
+
+@contextmanager
+def _memory(fold: Releases) -> Iterator[Connection]:
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    with engine.connect() as memory:
+        fold.tables(0).create_all(memory)
+        yield memory
+    engine.dispose()
+
+
+def _needed(steps: Sequence[Step], now: list[state.View]) -> list[Step]:
+    """The last of each run of steps that show the same, without those that show what is to be shown now."""
+    following = [*(step.views for step in steps[1:]), now]
+    return [step for step, after in zip(steps, following, strict=True) if step.views != after]
