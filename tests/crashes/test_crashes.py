@@ -40,11 +40,11 @@ def test_a_few_rounds(tmp_path: Path, store: str) -> None:
 @pytest.mark.parametrize("store", STORES)
 def test_many_rounds(tmp_path: Path, store: str) -> None:
     """The same many times, and at every so many writes of each kind of command."""
-    found = crash(tmp_path, "--rounds", "40", "--every", "31", "--seed", "5", "--stores", store)[store]
+    found = crash(tmp_path, "--rounds", "30", "--every", "61", "--seed", "5", "--stores", store)[store]
 
     assert found["problems"] == []
-    assert found["rounds"] > 60
-    assert sum(found["kills"].values()) > 40
+    assert found["rounds"] > 40
+    assert sum(found["kills"].values()) > 20
     assert found["ends"]["killed, nothing there"] > 0
     assert found["ends"]["killed, all of it there"] > 0
 

@@ -190,4 +190,4 @@ def test_histories_are_the_same_on_both_stores() -> None:
 @pytest.mark.parametrize("holders", [1, 2])
 def test_many_histories_are_the_same_on_both_stores(holders: int) -> None:
     """The same many times over, with one holder of a targets key and with two."""
-    play(holders, 40, 50)
+    play(holders, 25, 40)
