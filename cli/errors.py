@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ledger.domain.errors import CheckFailed, LedgerError, NotFound, Refused
+from ledger.domain.errors import CheckFailed, LedgerError, NotFound, Refused, StorageFailure
 
 
 class UsageError(LedgerError):
@@ -22,6 +22,15 @@ class BadFormat(LedgerError):
     message = "WAVELEDGER_FORMAT is {text!r}, which is not a format"
     hint = "formats are table, json and csv"
     text: str
+
+
+class NotText(LedgerError):
+    """A variable of the environment whose bytes are no text."""
+
+    exit_code = 2
+    message = "{name} is not UTF-8 text"
+    hint = "set it again, in a terminal or a script that speaks UTF-8"
+    name: str
 
 
 class UnknownDevice(NotFound):
@@ -166,6 +175,14 @@ class ProofBroken(CheckFailed):
         "get it again from the ledger (waveledger audit prove); if it still fails, that ledger is not what was signed"
     )
     path: str
+    problem: str
+
+
+class OutputLost(StorageFailure):
+    """Stdout leads to a disk that is full, or that fails."""
+
+    message = "cannot write to stdout: {problem}"
+    hint = "a command that appends was carried out all the same: waveledger audit log shows it"
     problem: str
 
 

@@ -33,6 +33,13 @@ class Main(LazyGroup):
         "projections": Lazy("cli.commands.projections", "The answers that are kept ready, and how to rebuild them."),
     }
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse bytes that are no text here, for all commands: a database, JSON and a message could not take them."""
+        for arg in args:
+            if not settings.is_text(arg):
+                raise typer.BadParameter(f"{arg!a} is not UTF-8 text", ctx=ctx)
+        return list(super().parse_args(ctx, args))
+
 
 app = typer.Typer(
     cls=Main,

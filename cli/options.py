@@ -9,6 +9,8 @@ import typer
 
 from cli import completion
 
+MOST = 1_000_000_000  # of events or pages; what is larger is a mistake, and in the end no integer of a database
+
 DryRun = Annotated[
     bool, typer.Option("--dry-run", "-d", help="Check and print what would be appended; append nothing.")
 ]
@@ -20,13 +22,13 @@ Keys = Annotated[
 ]
 Wave = Annotated[str, typer.Argument(metavar="WAVE", autocompletion=completion.waves)]
 Limit = Annotated[int, typer.Option(min=1, max=100_000, help="How many on a page.")]
-Page = Annotated[int, typer.Option(min=1, help="Which page, from 1.")]
+Page = Annotated[int, typer.Option(min=1, max=MOST, help="Which page, from 1.")]
 At = Annotated[
     str | None,
     typer.Option("--at", metavar="POSITION|TIME", help="As it was then: at a position, or a time (RFC 3339)."),
 ]
 OfflineThreshold = Annotated[
-    int, typer.Option(min=0, metavar="HOURS", help="A device seen within these hours is online.")
+    int, typer.Option(min=0, max=1_000_000, metavar="HOURS", help="A device seen within these hours is online.")
 ]
 
 

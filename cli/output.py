@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from cli.errors import BadFormat
+from cli.errors import BadFormat, OutputLost
 from cli.lazy import printable
 
 
@@ -65,12 +66,12 @@ def show(output: Output, wanted: Format | None) -> None:
     """Print in the format that was asked for. Raises: BadFormat for a bad WAVELEDGER_FORMAT."""
     match chosen(wanted):
         case Format.JSON:
-            typer.echo(orjson.dumps(output.document, option=orjson.OPT_INDENT_2))
+            put(orjson.dumps(output.document, option=orjson.OPT_INDENT_2))
         case Format.CSV:
-            typer.echo(csv_of(output.tables[output.csv] if output.tables else _lines_as_table(output.lines)), nl=False)
+            put(csv_of(output.tables[output.csv] if output.tables else _lines_as_table(output.lines)), nl=False)
         case Format.TABLE:
             if told := text_of(output.lines, output.tables):
-                typer.echo(told)
+                put(told)
 
 
 def text_of(lines: Sequence[str], tables: Sequence[Table]) -> str:
@@ -81,6 +82,17 @@ def text_of(lines: Sequence[str], tables: Sequence[Table]) -> str:
             parts.append("")
         parts += _table(table)
     return "\n".join(parts)
+
+
+def put(data: str | bytes, *, nl: bool = True) -> None:
+    """Data to stdout, as it is. Raises: OutputLost; BrokenPipeError, when its reader left."""
+    try:
+        typer.echo(data, nl=nl)
+    except BrokenPipeError:
+        raise
+    except OSError as problem:
+        sys.stdout = None  # else Python tries again at exit, and ends with a code of its own
+        raise OutputLost(problem=problem.strerror or str(problem)) from None
 
 
 def say(text: str) -> None:

@@ -10,9 +10,10 @@ import orjson
 from cli.errors import NotWritable, PlanUnreadable
 from ledger.application.waves import RolledOut
 from ledger.domain.rollout import PlanForAnotherWave, digest_of
-from ledger.domain.values import check_uuid
+from ledger.domain.values import check_name, check_uuid
 
 _FORMAT = "waveledger-plan/1"
+_SIZE_LIMIT = 256 * 1024 * 1024  # bytes; a million devices take a fifth of it
 
 
 class Plan(NamedTuple):
@@ -43,19 +44,29 @@ def write(path: str, came: RolledOut, devices: tuple[str, ...], limit: str | Non
 def read(path: str, wave: str) -> Plan:
     """Read a plan for this wave. Raises: PlanUnreadable, PlanForAnotherWave."""
     try:
-        document = orjson.loads(Path(path).read_bytes())
+        with Path(path).open("rb") as file:
+            data = file.read(_SIZE_LIMIT + 1)
+        if len(data) > _SIZE_LIMIT:
+            raise PlanUnreadable(path=path, problem=f"it is larger than {_SIZE_LIMIT} bytes")
+        document = orjson.loads(data)
         if document["format"] != _FORMAT:
             raise PlanUnreadable(path=path, problem=f"its format is not {_FORMAT}")
         planned, group, devices, plan = (document[key] for key in ("wave", "group", "devices", "plan"))
+        if not isinstance(devices, list) or not isinstance(group, str | None):
+            raise PlanUnreadable(path=path, problem="its devices are no list, or its group no name")
         uuids = tuple(check_uuid(uuid) for uuid in devices)
+        if group is not None:
+            check_name("group", group)
     except OSError as problem:
         raise PlanUnreadable(path=path, problem=problem.strerror or str(problem)) from None
     except (ValueError, KeyError, TypeError) as problem:
-        raise PlanUnreadable(path=path, problem=f"{type(problem).__name__}: {problem}") from None
+        raise PlanUnreadable(path=path, problem=f"{type(problem).__name__}: {str(problem)[:200]}") from None
     if planned != wave:
         raise PlanForAnotherWave(planned=str(planned)[:100], wave=wave)
     if not uuids:
         raise PlanUnreadable(path=path, problem="it names no device")
+    if len(set(uuids)) < len(uuids):
+        raise PlanUnreadable(path=path, problem="it names a device twice")
     if digest_of(wave, uuids) != plan:
         raise PlanUnreadable(path=path, problem="its devices are not those that its hash was made of")
-    return Plan(group if isinstance(group, str) else None, uuids)
+    return Plan(group, uuids)

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from cli.errors import NotText
+
 DEFAULT_STORE = "sqlite:///waveledger.db"
 DEFAULT_ONLINE_KEYS = "keys/online"
 
@@ -26,7 +28,10 @@ class Settings:
 
 
 def read(store: str | None, actor: str | None, verbose: int, environment: Mapping[str, str] = os.environ) -> Settings:
-    """The settings of this invocation."""
+    """The settings of this invocation. Raises: NotText."""
+    for name, value in environment.items():
+        if name.startswith("WAVELEDGER_") and not is_text(value):
+            raise NotText(name=name)
     return Settings(
         store=store or environment.get("WAVELEDGER_STORE") or DEFAULT_STORE,
         actor=actor or environment.get("WAVELEDGER_ACTOR") or _login(),
@@ -36,6 +41,11 @@ def read(store: str | None, actor: str | None, verbose: int, environment: Mappin
         now=int(datetime.now(UTC).timestamp()),
         key_passphrase=environment.get("WAVELEDGER_KEY_PASSPHRASE") or None,
     )
+
+
+def is_text(value: str) -> bool:
+    """Whether an argument or a variable was UTF-8: Python keeps bytes that are not as lone surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _login() -> str:

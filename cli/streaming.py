@@ -7,9 +7,8 @@ from itertools import islice
 from typing import Any
 
 import orjson
-import typer
 
-from cli.output import Format, Output, chosen, show
+from cli.output import Format, Output, chosen, put, show
 
 _AT_ONCE = 1_000  # names written together
 
@@ -22,15 +21,15 @@ def show_listing(
         show(Output(document, lines=[line]), wanted)
         return
     head = orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
-    typer.echo(head.removesuffix("\n}"), nl=False)
+    put(head.removesuffix("\n}"), nl=False)
     for name, found in lists.items():
-        typer.echo(f",\n  {_quoted(name)}: [", nl=False)
+        put(f",\n  {_quoted(name)}: [", nl=False)
         between = "\n    "
         for part in _parts(found):
-            typer.echo(between + ",\n    ".join(map(_quoted, part)), nl=False)
+            put(between + ",\n    ".join(map(_quoted, part)), nl=False)
             between = ",\n    "
-        typer.echo("]" if between == "\n    " else "\n  ]", nl=False)
-    typer.echo("\n}")
+        put("]" if between == "\n    " else "\n  ]", nl=False)
+    put("\n}")
 
 
 def _parts(names: Iterable[str]) -> Iterator[list[str]]:

@@ -26,6 +26,7 @@ from ledger.domain.values import format_time, parse_time
 from ledger.upcasters import UPCASTERS, upcast
 
 _OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS
+_SHOWN = 200  # characters of what is damaged, in a message
 _Read: TypeAlias = Callable[[Any], Any]
 
 
@@ -53,7 +54,7 @@ def require_known(topics: Iterable[str]) -> None:
     """Pass topics that this program can read. Raises: WrittenByNewerVersion."""
     for topic in topics:
         if topic not in REGISTRY and topic not in UPCASTERS:
-            raise WrittenByNewerVersion(topic=topic)
+            raise WrittenByNewerVersion(topic=topic[:_SHOWN])
 
 
 def encode(event: Event) -> bytes:
@@ -69,14 +70,14 @@ def decode(topic: str, payload: bytes) -> Event:
     try:
         data = orjson.loads(payload)
     except ValueError as problem:
-        raise EventUnreadable(topic=topic, problem=str(problem)) from None
+        raise EventUnreadable(topic=topic[:_SHOWN], problem=str(problem)) from None
     topic, data = upcast(topic, data)
     if topic not in REGISTRY:
-        raise WrittenByNewerVersion(topic=topic)
+        raise WrittenByNewerVersion(topic=topic[:_SHOWN])
     try:
         event: Event = _reader(REGISTRY[topic])(data)
     except (TypeError, ValueError, KeyError, LedgerError) as problem:
-        raise EventUnreadable(topic=topic, problem=str(problem)) from None
+        raise EventUnreadable(topic=topic, problem=str(problem)[:_SHOWN]) from None
     return event
 
 

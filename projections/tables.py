@@ -60,7 +60,7 @@ def shared_tables() -> MetaData:
 
 
 def release_tables(suffix: str = "", generation: int = 0) -> MetaData:
-    """The tables of the projection ``releases``."""
+    """The tables of the projection ``releases``; a publication's `root_at` is when its root was shown first."""
     metadata = MetaData()
     table = _maker(metadata, "release_", suffix, generation)
     table("member", "member* role")
@@ -90,7 +90,6 @@ def release_tables(suffix: str = "", generation: int = 0) -> MetaData:
         indexes=["repository"],
     )
     table("view_target", "view* name* number# hardware_id body")
-    # root_at: when the root was shown first
     table("publication", "repository* version# root_version# root_at# position#")
     table(
         "published",

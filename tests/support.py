@@ -97,7 +97,7 @@ class Factory:
             self._create()
 
     def _create(self) -> None:
-        with store.opened(stores.url(self.path), must_exist=False) as engine, store.writing(engine) as connection:
+        with store.opened(self.url, must_exist=False) as engine, store.writing(engine) as connection:
             migrate.create(connection, *all_tables())
             runner.install(connection)
             session = Session(connection, self.actor, self.now, [runner.Projector()])

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.context import open_store, reading, settings_of
-from cli.output import FormatOption, Output, say, show
+from cli.output import FormatOption, Output, put, say, show
 
 
 def register(app: typer.Typer) -> None:
@@ -86,4 +86,4 @@ def schema() -> None:
 
     from ledger.schema import export_schema
 
-    typer.echo(orjson.dumps(export_schema(), option=orjson.OPT_INDENT_2))
+    put(orjson.dumps(export_schema(), option=orjson.OPT_INDENT_2))

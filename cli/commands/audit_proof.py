@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.context import reading
-from cli.output import Format, FormatOption, Output, Table, chosen, say, show
+from cli.options import MOST
+from cli.output import Format, FormatOption, Output, Table, chosen, put, say, show
 
 if TYPE_CHECKING:
     from ledger.check import Note, Proven
@@ -45,7 +46,7 @@ def checkpoint(ctx: typer.Context, out: OutFile = None, format: FormatOption = N
     if found.size < tree.size:
         say(f"without the ledger's key: the newest that is kept, of {found.size:,} of {tree.size:,} events")
     if out is None and chosen(format) is Format.TABLE:
-        typer.echo(text, nl=False)
+        put(text, nl=False)
         return
     document = {"origin": found.origin, "size": found.size, "root": found.root.hex(), "note": text, "file": out}
     facts = Table.of_facts([("origin", found.origin), ("size", found.size), ("root", found.root.hex()), ("file", out)])
@@ -54,7 +55,7 @@ def checkpoint(ctx: typer.Context, out: OutFile = None, format: FormatOption = N
 
 def prove(
     ctx: typer.Context,
-    position: Annotated[int | None, typer.Argument(min=1, help="The event to prove.")] = None,
+    position: Annotated[int | None, typer.Argument(min=1, max=MOST, help="The event to prove.")] = None,
     since: Annotated[
         str | None, typer.Option("--from", metavar="SIZE|FILE", help="Prove that the ledger only grew since then.")
     ] = None,
@@ -82,7 +83,7 @@ def prove(
     proof = _prove(ctx, position, since, to)
     data = orjson.dumps(proof, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
     if out is None:
-        typer.echo(data, nl=False)
+        put(data, nl=False)
         return
     with files.new(out) as file:
         file.write(data)

@@ -8,8 +8,8 @@ import typer
 
 from cli import documents
 from cli.context import moment_of, reading_ledger
-from cli.options import At, Limit, Page
-from cli.output import Format, FormatOption, Output, Table, chosen, say, show, when
+from cli.options import MOST, At, Limit, Page
+from cli.output import Format, FormatOption, Output, Table, chosen, put, say, show, when
 
 
 def log(
@@ -64,7 +64,7 @@ def log(
 
 def show_event(
     ctx: typer.Context,
-    position: Annotated[int, typer.Argument(min=1)],
+    position: Annotated[int, typer.Argument(min=1, max=MOST)],
     at: At = None,
     format: FormatOption = None,
 ) -> None:
@@ -106,7 +106,7 @@ def show_event(
         tables.append(Table(["what", "how"], changes.rows(changed), "What it changed"))
     show(Output(document, tables), format)
     if chosen(format) is Format.TABLE:
-        typer.echo("\n" + orjson.dumps(document["payload"], option=orjson.OPT_INDENT_2).decode())
+        put("\n" + orjson.dumps(document["payload"], option=orjson.OPT_INDENT_2).decode())
 
 
 def _told(size: int, root: str, hashes: int, *, is_leaf: bool) -> str:

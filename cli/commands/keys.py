@@ -9,8 +9,8 @@ from sqlalchemy import text
 
 from cli.commands import keys_rotate, keys_updates
 from cli.context import reading
-from cli.options import At, group
-from cli.output import Format, FormatOption, Output, Table, chosen, show
+from cli.options import MOST, At, group
+from cli.output import Format, FormatOption, Output, Table, chosen, put, show
 from projections import questions
 
 app = group("The TUF roots and their keys.")
@@ -36,7 +36,7 @@ def keys_tuf() -> None:
 def show_root(
     ctx: typer.Context,
     prod: Annotated[bool, typer.Option("--prod", help="The production root; else the CI root.")] = False,
-    version: Annotated[int | None, typer.Option(min=1, metavar="N", help="Default: the newest.")] = None,
+    version: Annotated[int | None, typer.Option(min=1, max=MOST, metavar="N", help="Default: the newest.")] = None,
     at: At = None,
     format: FormatOption = None,
 ) -> None:
@@ -60,7 +60,7 @@ def show_root(
     if wanted not in roots:
         raise UnknownRoot(version=wanted, repository=repository, newest=newest)
     if chosen(format) is Format.JSON:
-        typer.echo(roots[wanted], nl=False)  # as it was signed: whoever pipes it to a device gets these bytes
+        put(roots[wanted], nl=False)  # as it was signed: whoever pipes it to a device gets these bytes
         return
     signed = orjson.loads(roots[wanted])["signed"]
     rows_ = [

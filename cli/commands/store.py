@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cli.context import open_store
-from cli.options import group
+from cli.options import MOST, group
 from cli.output import FormatOption, Output, say, show
 
 app = group("The store that the ledger is in.")
@@ -23,7 +23,8 @@ def copy(
     ctx: typer.Context,
     url: Annotated[str, typer.Argument(metavar="URL", help="The new store; there must be no ledger in it.")],
     until: Annotated[
-        int | None, typer.Option(min=1, metavar="POSITION", help="Only up to this position. Default: all of it.")
+        int | None,
+        typer.Option(min=1, max=MOST, metavar="POSITION", help="Only up to this position. Default: all of it."),
     ] = None,
     format: FormatOption = None,
 ) -> None:

@@ -8,8 +8,8 @@ import typer
 
 from cli.commands import targets_resign
 from cli.context import open_ledger, publish_now, reading, say_dry_run
-from cli.options import At, DryRun, group
-from cli.output import Format, FormatOption, Output, Table, chosen, say, show, when
+from cli.options import MOST, At, DryRun, group
+from cli.output import Format, FormatOption, Output, Table, chosen, put, say, show, when
 from projections import questions
 from projections.queries import targets as query
 
@@ -130,7 +130,7 @@ def prune(
         typer.Option(metavar="TAG", help="Those with this tag alone; given again, with exactly these tags."),
     ] = None,
     keep_last: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="With --by-tag: the newest N target numbers stay.")
+        int | None, typer.Option(min=1, max=MOST, metavar="N", help="With --by-tag: the newest N target numbers stay.")
     ] = None,
     dry_run: DryRun = False,
     format: FormatOption = None,
@@ -200,4 +200,4 @@ def _show_raw(connection: Any, found: query.Production) -> None:
     if found.wave is None or found.document is None:
         raise NoProductionYet(tag=found.tag)
     metadata = publish.metadata_of(connection, f"production/{found.tag}", found.wave, found.document)
-    typer.echo(orjson.dumps(metadata, option=orjson.OPT_INDENT_2))
+    put(orjson.dumps(metadata, option=orjson.OPT_INDENT_2))

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
-import typer
 
 from cli import output
 from cli.errors import BadFormat, NotWritable, UnknownReportTable
@@ -57,7 +56,7 @@ def write(report: Any, page: Page, form: ReportFormat, table: str | None, file: 
     """A report to stdout, or into a file. Raises: UnknownReportTable, NotWritable."""
     text = render(report, page, form, table)
     if file is None:
-        typer.echo(text, nl=False)
+        output.put(text, nl=False)
         return
     try:
         file.write_text(text, encoding="utf-8")

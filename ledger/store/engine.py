@@ -54,7 +54,10 @@ _PROBLEMS = {
         "it is read-only",
         "check the permissions of the file and its directory, and how the disk is mounted",
     ),
-    sqlite3.SQLITE_IOERR: ("the disk failed to read or write", "check the disk; the system's log may say more"),
+    sqlite3.SQLITE_IOERR: (
+        "the disk failed to read or write",
+        "check the disk, its quotas and the system's log; `waveledger audit log` says whether the command was recorded",
+    ),
     sqlite3.SQLITE_CORRUPT: ("the database is damaged", "restore it from a backup"),
     sqlite3.SQLITE_FULL: ("the disk is full", "free some space and run the command again; nothing was changed"),
     sqlite3.SQLITE_CANTOPEN: ("the file could not be opened", "check that its directory exists and is accessible"),
