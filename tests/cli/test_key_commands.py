@@ -110,7 +110,7 @@ def test_renew_root(shell: Waveledger) -> None:
     assert (after.version, after.roles, after.expires > before.expires) == (2, before.roles, True)
     assert came.json == {
         "repository": "production", "version": 2, "expires": after.expires.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "role": None, "added": [], "removed": [], "resigned": [], "unbridged": [], "devices_at_risk": [],
+        "role": None, "added": [], "removed": [], "resigned": [], "waiting": [], "unbridged": [], "devices_at_risk": [],
         "dry_run": False,
     }  # fmt: skip
     assert "published to public" in came.err
