@@ -92,9 +92,10 @@ def choose(connection: Connection, reach: Reach, limit: Limit | None, online_sin
     if reach.uuids is None:
         online = connection.execute(text(_ONLINE), params).scalar_one()
     for condition, among in ((_IS_ONLINE, online), (f"NOT ({_IS_ONLINE})", matching - online)):
-        if reach.uuids is None and among <= 0:
+        if among == 0 and condition == _IS_ONLINE and reach.uuids is None:
             continue
-        chosen += _first(connection, reach, condition, params, quota - len(chosen), among)
+        # Who is online is counted in the whole fleet: more than match here may be, and it is an estimate only.
+        chosen += _first(connection, reach, condition, params, quota - len(chosen), max(1, among))
     return Choice(tuple(chosen), matching, _skipped(connection, reach, params) if reach.uuids is not None else 0)
 
 
