@@ -260,3 +260,13 @@ def test_a_first_report_is_never_late(factory: Factory) -> None:
 
     assert (came.changed, came.late) == (1, 0)
     assert (factory.shown("a").target, factory.shown("a").seen_at) == ("arm64-lmp-1", factory.now)
+
+
+def test_devices_online_elsewhere_hide_nobody(factory: Factory) -> None:
+    """Who is seen on another tag is none of this one's: an offline device is still chosen."""
+    factory.build(1)
+    factory.register(device("offline", group="canary"), device("seen-1", "beta"), device("seen-2", "beta"))
+    factory.report(("seen-1", None, factory.now), ("seen-2", None, factory.now))
+    factory.init("v1", 1)
+
+    assert factory.rollout("v1", group="canary", limit="1").uuids == ("offline",)
