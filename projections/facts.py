@@ -147,7 +147,7 @@ class Facts:
     def saw(self, connection: Connection, sightings: Sequence[tuple[str, int, int]]) -> None:
         """Keep telemetry: uuid, seen at, confirmed its target at (0: it did not)."""
         bulk.stage(connection, "sighting_batch", _SIGHTING_COLUMNS, sightings)
-        bulk.query(connection, _SAW).close()
+        bulk.sweep(connection, _SAW).close()
 
     def group_exists(self, connection: Connection, group: str) -> bool:
         """Whether a device was ever in it."""

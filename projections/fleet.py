@@ -34,6 +34,9 @@ _DEVICE_COLUMNS = (
 )  # fmt: skip
 
 
+_IDS = "SELECT n.name, n.id FROM $texts CROSS JOIN {fleet_name} n WHERE n.name = texts.value AND n.kind = ?"
+
+
 class Fleet(Fold):
     """Fold of everything about devices, and of as much about waves as that needs."""
 
@@ -42,7 +45,7 @@ class Fleet(Fold):
     def __init__(self, suffix: str = "") -> None:
         """Fold into the tables whose names end in `suffix`."""
         super().__init__(suffix)
-        self._ids: dict[tuple[str, str], int] = {}
+        self._ids: dict[str, dict[str | None, int]] = {}
         self.handlers = {
             "wave.initialized/1": self._wave_initialized,
             "wave.rolled-out/1": self._wave_rolled_out,
@@ -68,18 +71,20 @@ class Fleet(Fold):
 
     def id_of(self, connection: Connection, kind: str, name: str | None) -> int:
         """The dense integer of a name, given when it is first seen; 0 for none."""
-        if name is None:
-            return 0
-        found = self._ids.get((kind, name))
-        if found is None:
-            key = {"kind": kind, "name": name}
-            found = self.scalar(connection, "SELECT id FROM {fleet_name} WHERE kind = :kind AND name = :name", key)
-            if found is None:
-                last = self.scalar(connection, "SELECT max(id) FROM {fleet_name} WHERE kind = :kind", key)
-                found = (last or 0) + 1
-                self.insert(connection, "fleet_name", ("kind", "id", "name"), [(kind, found, name)])
-            self._ids[kind, name] = found
-        return int(found)
+        return next(self._ids_of(connection, kind, [name]))
+
+    def _ids_of(self, connection: Connection, kind: str, names: Sequence[str | None]) -> Iterator[int]:
+        """The dense integers of many names."""
+        ids = self._ids.setdefault(kind, {None: 0})
+        strange = [name for name in dict.fromkeys(names) if name not in ids and name is not None]
+        if strange:
+            ids.update(self.lookup(connection, _IDS, strange, (kind,)))
+            new = [name for name in strange if name not in ids]
+            if new:
+                last = self.scalar(connection, "SELECT max(id) FROM {fleet_name} WHERE kind = :kind", {"kind": kind})
+                ids.update(zip(new, count((last or 0) + 1), strict=False))
+                self.insert(connection, "fleet_name", ("kind", "id", "name"), [(kind, ids[n], n) for n in new])
+        return map(ids.__getitem__, names)
 
     def _registered(self, connection: Connection, found: Found) -> None:
         known = self._returning(connection, found)
@@ -129,10 +134,6 @@ class Fleet(Fold):
             map(int, data["production"]),
         ]
 
-    def _ids_of(self, connection: Connection, kind: str, names: list[str | None]) -> Iterator[int]:
-        ids = {name: self.id_of(connection, kind, name) for name in dict.fromkeys(names)}
-        return map(ids.__getitem__, names)
-
     def _devs(self, connection: Connection, found: Found, column: str) -> dict[str, int]:
         """The numbers of all devices of a column of events."""
         uuids = [uuid for _, data in found for uuid in data[column]]
@@ -180,7 +181,7 @@ class Fleet(Fold):
 
     def _wave_initialized(self, connection: Connection, row: Row, data: Data) -> None:
         wave = self.id_of(connection, "wave", data["wave"])
-        targets = [(wave, self.id_of(connection, "target", name)) for name in data["targets"]]
+        targets = [(wave, target) for target in self._ids_of(connection, "target", data["targets"])]
         self.insert(connection, "fleet_wave_target", ("wave", "target"), targets)
 
     def _wave_rolled_out(self, connection: Connection, row: Row, data: Data) -> None:

@@ -80,6 +80,10 @@ class Fold:
         """Execute one statement with named parameters."""
         self._query(connection, statement, params).close()
 
+    def sweep(self, connection: Connection, statement: str) -> None:
+        """Execute one statement about the rows that were staged."""
+        bulk.sweep(connection, _fill(statement, self.suffix)).close()
+
     def scalar(self, connection: Connection, statement: str, params: Params | None = None) -> Any:
         """The one value of a query, None when there is no row."""
         row = self._query(connection, statement, params).fetchone()
@@ -96,9 +100,11 @@ class Fold:
         """Insert many rows."""
         bulk.insert(connection, table + self.suffix, columns, rows)
 
-    def lookup(self, connection: Connection, statement: str, texts: Sequence[str]) -> list[tuple[Any, ...]]:
+    def lookup(
+        self, connection: Connection, statement: str, texts: Sequence[str], values: tuple[Any, ...] = ()
+    ) -> list[tuple[Any, ...]]:
         """The rows of a query over the table ``$texts`` of many texts."""
-        return bulk.lookup(connection, _fill(statement, self.suffix), texts)
+        return bulk.lookup(connection, _fill(statement, self.suffix), texts, values)
 
     def stage(
         self, connection: Connection, table: str, columns: Mapping[str, str], rows: Iterable[tuple[Any, ...]]

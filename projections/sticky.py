@@ -101,26 +101,26 @@ def change(fold: Fold, connection: Connection, rows: Sequence[Staged]) -> None:
         fold.stage(connection, BATCH, COLUMNS, part)
         reached = _groups_reached(fold, connection)
         if reached:
-            fold.run(connection, _KEEP.replace("{table}", BATCH))
-        fold.run(connection, _UPDATE)
+            fold.sweep(connection, _KEEP.replace("{table}", BATCH))
+        fold.sweep(connection, _UPDATE)
         if reached:
-            fold.run(connection, _JOIN)
+            fold.sweep(connection, _JOIN)
 
 
 def come_back(fold: Fold, connection: Connection, rows: Sequence[Staged]) -> None:
     """Devices that were removed once, as they are now; rows as `COLUMNS`."""
     fold.stage(connection, BATCH, COLUMNS, rows)
-    fold.run(connection, _UPDATE)
+    fold.sweep(connection, _UPDATE)
     if _groups_reached(fold, connection):
-        fold.run(connection, _JOIN)
+        fold.sweep(connection, _JOIN)
 
 
 def remove(fold: Fold, connection: Connection, rows: Sequence[tuple[int, int]]) -> None:
     """Devices that leave: device and position."""
     fold.stage(connection, BATCH, COLUMNS, [(*row, *(None,) * 5) for row in rows])
     if _groups_reached(fold, connection):
-        fold.run(connection, _KEEP.replace("{table}", BATCH))
-    fold.run(connection, _REMOVE)
+        fold.sweep(connection, _KEEP.replace("{table}", BATCH))
+    fold.sweep(connection, _REMOVE)
 
 
 def report(fold: Fold, connection: Connection, rows: Sequence[Staged]) -> None:
@@ -129,20 +129,20 @@ def report(fold: Fold, connection: Connection, rows: Sequence[Staged]) -> None:
     held = fold.scalar(connection, "SELECT 1 FROM {fleet_tag} WHERE held > 0 LIMIT 1")
     for part in once_each(rows):
         fold.stage(connection, "fleet_report", REPORT_COLUMNS, part)
-        fold.run(connection, _REPORT)
+        fold.sweep(connection, _REPORT)
         if active:
-            fold.run(connection, _KEEP.replace("{table}", "fleet_report"))
-            fold.run(connection, _INSTALLED)
+            fold.sweep(connection, _KEEP.replace("{table}", "fleet_report"))
+            fold.sweep(connection, _INSTALLED)
         if held:
-            fold.run(connection, _LEAVE)
-            fold.run(connection, _MOVED)
+            fold.sweep(connection, _LEAVE)
+            fold.sweep(connection, _MOVED)
 
 
 def reach(fold: Fold, connection: Connection, rows: Sequence[tuple[int, int, int]]) -> None:
     """Devices that a rollout reached; rows as `STAGED_COLUMNS`."""
     for part in once_each(rows):
         fold.stage(connection, "fleet_staged", STAGED_COLUMNS, part)
-        fold.run(connection, _STAGE)
+        fold.sweep(connection, _STAGE)
 
 
 def once_each(rows: Iterable[Staged]) -> Sequence[Sequence[Staged]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,8 +44,8 @@ def import_devices(
     from projections.facts import Facts
 
     found = read_devices(file)
-    if file == "-":
-        found = iter(list(found))  # to the end, before the ledger is locked: standard input can be slow
+    if not Path(file).is_file():
+        found = iter(list(found))  # to the end, before the ledger is locked: a pipe can be slow
     with counter("devices") as progress:
         came = devices.import_devices(open_ledger(ctx), Facts(), found, dry_run=dry_run, progress=progress)
     counts = {"added": came.added, "changed": came.changed, "same": came.same}

@@ -62,6 +62,16 @@ def query(connection: Connection, sql: str, values: tuple[SqlValue, ...] = ()) -
     return cursor
 
 
+def sweep(connection: Connection, sql: str, values: tuple[SqlValue, ...] = ()) -> DBAPICursor:
+    """As `query`, for a statement about a whole batch: planned anew each time, because tables grow in between."""
+    if not is_postgresql(connection):
+        return query(connection, sql, values)
+    cursor: Any = connection.connection.cursor()
+    cursor.execute(_spelled(sql), values, prepare=False)
+    found: DBAPICursor = cursor
+    return found
+
+
 def over(connection: Connection, sql: str, texts: Sequence[str], values: tuple[SqlValue, ...] = ()) -> DBAPICursor:
     """Runs a statement over many texts at once: ``$texts`` in it is a table with the columns `key` and `value`.
 
@@ -69,7 +79,7 @@ def over(connection: Connection, sql: str, texts: Sequence[str], values: tuple[S
     """
     if is_postgresql(connection):
         table = "unnest(?::text[]) WITH ORDINALITY AS texts(value, key)"
-        return query(connection, sql.replace("$texts", table), (list(texts), *values))
+        return sweep(connection, sql.replace("$texts", table), (list(texts), *values))
     return query(connection, sql.replace("$texts", "json_each(?) AS texts"), (orjson.dumps(texts).decode(), *values))
 
 
@@ -111,8 +121,12 @@ def _copy(
     connection: Connection, table_name: str, columns: Sequence[str], rows: Iterable[tuple[SqlValue, ...]]
 ) -> None:
     source = iter(rows)
-    first = next(source, None)
+    first, second = next(source, None), next(source, None)
     if first is None:
+        return
+    if second is None:  # one row: COPY asks the server three times as often
+        marks = ", ".join(["%s"] * len(columns))
+        connection.exec_driver_sql(f"INSERT INTO {table_name} ({', '.join(columns)}) VALUES ({marks})", first)
         return
     cursor: Any = connection.connection.cursor()
     statement = f"COPY {table_name} ({', '.join(columns)}) FROM STDIN WITH (FORMAT BINARY)"
@@ -120,6 +134,7 @@ def _copy(
     try:
         with cursor.copy(statement) as copy:
             copy.write_row(first)
+            copy.write_row(second)
             for row in source:
                 copy.write_row(row)
     except driver.Error as error:

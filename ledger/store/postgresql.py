@@ -43,8 +43,7 @@ _HAS_TABLE = """EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.
 _SET_UP = f"""
 SELECT session_user::text, {_HAS_TABLE},
     set_config('search_path', '{_PATH}', false), set_config('lock_timeout', %s, false),
-    set_config('statement_timeout', '0', false), set_config('plan_cache_mode', 'force_generic_plan', false),
-    set_config('role', {_APPLICATION}, false)
+    set_config('statement_timeout', '0', false), set_config('role', {_APPLICATION}, false)
 """
 
 _NOT_RECORDED = "run the command again; nothing was changed"

@@ -43,7 +43,7 @@ SELECT c.*, w.name AS wave, h.name AS held, hw.number AS held_number FROM (
   LEFT JOIN fleet_tag a ON a.tag = d.tag
   LEFT JOIN fleet_wave aw ON aw.wave = a.active
   LEFT JOIN sighting s ON s.dev = d.dev
-  WHERE {{where}} ORDER BY d.dev {{limit}}) c
+  WHERE {{where}}) c
 LEFT JOIN fleet_name w ON w.kind = 'wave' AND w.id = c.active
 LEFT JOIN fleet_wave hw ON hw.wave = c.holder
 LEFT JOIN fleet_name h ON h.kind = 'wave' AND h.id = c.holder
@@ -143,7 +143,7 @@ def view_of(connection: Connection, uuid: str) -> str | None:
 def show(connection: Connection, name: str) -> list[DeviceRow]:
     """The device with that uuid; else those with that name (names are not unique)."""
     for column in ("uuid", "name"):
-        statement = text(_SELECT.format(where=f"d.{column} = :name AND d.tag > 0", limit=""))
+        statement = text(_SELECT.format(where=f"d.{column} = :name AND d.tag > 0"))
         found = connection.execute(statement, {"name": name}).mappings().all()
         if found:
             return _decide(connection, found)
@@ -169,7 +169,11 @@ def page(
         where.append(f"d.production = {int(production)}")
     condition = " AND ".join(where)
     total = connection.execute(text(f"SELECT count(*) FROM fleet_device d WHERE {condition}"), params).scalar_one()
-    statement = text(_SELECT.format(where=condition, limit=f"LIMIT {limit} OFFSET {limit * (number - 1)}"))
+    # The devices of the page first: whoever asks for a late page pays for the devices before it with a step each.
+    these = (
+        f"SELECT d.dev FROM fleet_device d WHERE {condition} ORDER BY d.dev LIMIT {limit} OFFSET {limit * (number - 1)}"
+    )
+    statement = text(_SELECT.format(where=f"d.dev IN ({these})"))
     found = connection.execute(statement, params).mappings().all()
     return Page(_decide(connection, found), total, number + 1 if limit * number < total else None)
 
@@ -180,7 +184,7 @@ def of(connection: Connection, uuids: Sequence[str]) -> list[DeviceRow]:
     for start in range(0, len(uuids), _IN):
         part = dict(enumerate(uuids[start : start + _IN]))
         names = ", ".join(f":u{place}" for place in part)
-        statement = text(_SELECT.format(where=f"d.uuid IN ({names}) AND d.tag > 0", limit=""))
+        statement = text(_SELECT.format(where=f"d.uuid IN ({names}) AND d.tag > 0"))
         found += connection.execute(statement, {f"u{place}": uuid for place, uuid in part.items()}).mappings().all()
     return _decide(connection, found)
 

@@ -13,12 +13,12 @@ Rules of this module (DESIGN §4, "Rotation and re-signing"; ADR 0029):
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import NamedTuple
 
-from sqlalchemy import Connection, StaticPool, create_engine, text
+from sqlalchemy import Connection, text
 
 from ledger.store import events
+from projections import at
 from projections.releases import Releases
 from projections.tuf import state
 from projections.tuf.moment import Trust
@@ -90,22 +90,13 @@ def _moments(
     connection: Connection, recorded: Sequence[tuple[int, int]], names: Sequence[str]
 ) -> Iterator[tuple[int, Trust, dict[str, list[state.View]]]]:
     """Each root, with the trust and the views as they were when it was recorded."""
-    fold, at = Releases(), 0
-    with _memory(fold) as memory:
+    fold, done = Releases(), 0
+    with at.memory() as past:
         for version, position in recorded:
             until = _end(connection, position)
-            fold.fold(memory, events.read(connection, topics=_topics(), after=at, until=until))
-            at = until
-            yield version, Trust.read(memory, PRODUCTION), state.views_of(memory, names)
-
-
-@contextmanager
-def _memory(fold: Releases) -> Iterator[Connection]:
-    engine = create_engine("sqlite://", poolclass=StaticPool)
-    with engine.connect() as memory:
-        fold.tables(0).create_all(memory)
-        yield memory
-    engine.dispose()
+            fold.fold(past, events.read(connection, topics=_topics(), after=done, until=until))
+            done = until
+            yield version, Trust.read(past, PRODUCTION), state.views_of(past, names)
 
 
 def _needed(steps: Sequence[Step], now: list[state.View]) -> list[Step]:
