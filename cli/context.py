@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -18,10 +19,12 @@ from ledger.domain.errors import LedgerError
 from ledger.domain.values import check_actor
 from ledger.store import engine as store
 from ledger.store import migrate
+from projections.questions import EVERYTHING, Question
 from projections.tables import shared_tables
 
 if TYPE_CHECKING:
     from ledger.session import Ledger
+    from projections.at import Moment
     from projections.tuf.destination import Destination
 
 
@@ -33,12 +36,44 @@ def settings_of(ctx: typer.Context) -> Settings:
 
 
 @contextmanager
-def reading(ctx: typer.Context) -> Iterator[Connection]:
-    """One moment of the ledger, for a command that only reads. Raises: StoreMissing, SchemaMismatch."""
+def reading(ctx: typer.Context, at: str | None = None, question: Question = EVERYTHING) -> Iterator[Connection]:
+    """One moment of the ledger, for a command that only reads; with `at` a past one, as far as `question` asks.
+
+    Inside, the settings' `now` is the clock of that moment.
+
+    Raises: StoreMissing, SchemaMismatch, BadMoment, FutureMoment, NotReached, BeforeTheLedger.
+    """
+    with reading_ledger(ctx) as connection:
+        if at is None:
+            yield connection
+            return
+        moment = moment_of(ctx, connection, at)
+        from projections.at import asked
+
+        with asked(connection, moment.position, question) as past:
+            yield past
+
+
+@contextmanager
+def reading_ledger(ctx: typer.Context) -> Iterator[Connection]:
+    """The ledger itself and the live tables. Raises: StoreMissing, SchemaMismatch."""
     engine = open_store(ctx)
     with store.reading(engine) as connection:
         migrate.check(connection, shared_tables())
         yield connection
+
+
+def moment_of(ctx: typer.Context, connection: Connection, at: str) -> Moment:
+    """The moment that ``--at`` names; from here on it is what the settings' clock says.
+
+    Raises: BadMoment, FutureMoment, NotReached, BeforeTheLedger.
+    """
+    from projections import at as past
+
+    settings = settings_of(ctx)
+    moment = past.moment(connection, at, settings.now)
+    ctx.obj = replace(settings, now=moment.now)
+    return moment
 
 
 def open_store(ctx: typer.Context) -> Engine:
@@ -67,12 +102,12 @@ def destination(where: str) -> Destination:
 
     if "://" not in where:
         return Directory(Path(where))
-    url = urlsplit(where)
-    if url.scheme == "file" and url.netloc in {"", "localhost"}:
-        return Directory(Path(unquote(url.path)))
     from projections.tuf.objects import open_url, without_password
 
     try:
+        url = urlsplit(where)
+        if url.scheme == "file" and url.netloc in {"", "localhost"}:
+            return Directory(Path(unquote(url.path)))
         return open_url(where)
     except (ImportError, ValueError) as problem:
         raise UnsupportedDestination(where=without_password(where), problem=str(problem)) from None

@@ -21,6 +21,10 @@ Keys = Annotated[
 Wave = Annotated[str, typer.Argument(metavar="WAVE", autocompletion=completion.waves)]
 Limit = Annotated[int, typer.Option(min=1, max=100_000, help="How many on a page.")]
 Page = Annotated[int, typer.Option(min=1, help="Which page, from 1.")]
+At = Annotated[
+    str | None,
+    typer.Option("--at", metavar="POSITION|TIME", help="As it was then: at a position, or a time (RFC 3339)."),
+]
 OfflineThreshold = Annotated[
     int, typer.Option(min=0, metavar="HOURS", help="A device seen within these hours is online.")
 ]

@@ -11,12 +11,12 @@ from projections.queries.waves import GroupCount, WaveCount
 _UNSCHEDULED = {"active": "at completion", "complete": "at completion (done)", "canceled": "never (canceled)"}
 
 
-def output_of(count: WaveCount) -> Output:
-    """The document and the tables; CSV is the table of groups."""
+def output_of(count: WaveCount, at: str | None = None) -> Output:
+    """The document and the tables; CSV is the table of groups. `at` is the moment in the past that was asked for."""
     wave = count.wave
     lines = [f"wave {wave.name} for tag {wave.tag}, version {wave.version}, is {wave.status}"]
     if wave.status != "active":
-        lines.append(f"finished {when(wave.finished_at)}; devices are counted as of now")
+        lines.append(f"finished {when(wave.finished_at)}; devices are counted as of {at or 'now'}")
     counts = [
         (f"devices on tag {wave.tag}", count.total),
         ("updated", count.updated),

@@ -36,7 +36,7 @@ _BELOW = f"d.number < :number AND NOT {held_above(':number')}"
 def group_members(connection: Connection, reach: Reach) -> tuple[int, int]:
     """How many devices of the group do not have the wave yet, and how many do."""
     found = connection.execute(
-        text(f"SELECT {_IN_WAVE}, count(*) FROM fleet_device d WHERE {_matching(reach)} GROUP BY 1"),
+        text(f"SELECT {_IN_WAVE}, count(*) FROM {_source(reach)} WHERE {_matching(reach)} GROUP BY 1"),
         _params(connection, reach),
     )
     counts = {bool(inside): count for inside, count in found}
@@ -78,7 +78,7 @@ def choose(connection: Connection, reach: Reach, limit: Limit | None, online_sin
     if reach.uuids is not None:
         matching = _list(connection, reach)
     else:
-        statement = text(f"SELECT count(*) FROM fleet_device d WHERE {_matching(reach)}")
+        statement = text(f"SELECT count(*) FROM {_source(reach)} WHERE {_matching(reach)}")
         matching = connection.execute(statement, _params(connection, reach)).scalar_one()
     quota = matching if limit is None else limit.quota(matching)
     params = {
@@ -107,7 +107,7 @@ def _first(
     while True:
         found = connection.execute(
             text(
-                "SELECT d.uuid FROM fleet_device d LEFT JOIN sighting s ON s.dev = d.dev "
+                f"SELECT d.uuid FROM {_source(reach)} LEFT JOIN sighting s ON s.dev = d.dev "
                 f"WHERE {_matching(reach)} AND {_ORDER} < :top AND {_BELOW} AND NOT {_IN_WAVE} AND {condition} "
                 f"ORDER BY {_ORDER}, d.dev LIMIT :quota"
             ),
@@ -121,17 +121,20 @@ def _first(
 
 def _skipped(connection: Connection, reach: Reach, params: dict[str, Any]) -> int:
     """How many of the listed devices are in the wave, or at its number, already."""
-    statement = f"SELECT count(*) FROM fleet_device d WHERE {_matching(reach)} AND (NOT ({_BELOW}) OR {_IN_WAVE})"
+    statement = f"SELECT count(*) FROM {_source(reach)} WHERE {_matching(reach)} AND (NOT ({_BELOW}) OR {_IN_WAVE})"
     return int(connection.execute(text(statement), params).scalar_one())
 
 
+def _source(reach: Reach) -> str:
+    """The devices to look at; of a list the matching ones, first: a planner might walk the whole tag for three."""
+    return "fleet_device d" if reach.uuids is None else "rollout_list l CROSS JOIN fleet_device d"
+
+
 def _matching(reach: Reach) -> str:
-    where = "d.tag = :tag AND d.production = 1"
-    if reach.group is not None:
-        where += " AND d.grp = :grp"
     if reach.uuids is not None:
-        where += " AND d.dev IN (SELECT dev FROM rollout_list)"
-    return where
+        return "d.dev = l.dev"
+    where = "d.tag = :tag AND d.production = 1"
+    return where if reach.group is None else f"{where} AND d.grp = :grp"
 
 
 def _params(connection: Connection, reach: Reach) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from sqlalchemy import text
 
 from cli.commands import keys_rotate, keys_updates
 from cli.context import reading
-from cli.options import group
+from cli.options import At, group
 from cli.output import Format, FormatOption, Output, Table, chosen, show
+from projections import questions
 
 app = group("The TUF roots and their keys.")
 tuf = group("The TUF roots and their keys.")
@@ -36,6 +37,7 @@ def show_root(
     ctx: typer.Context,
     prod: Annotated[bool, typer.Option("--prod", help="The production root; else the CI root.")] = False,
     version: Annotated[int | None, typer.Option(min=1, metavar="N", help="Default: the newest.")] = None,
+    at: At = None,
     format: FormatOption = None,
 ) -> None:
     """Print a root as clients get it: the file to embed in devices. Its bytes with --format json, a summary else.
@@ -47,7 +49,7 @@ def show_root(
     from cli.errors import UnknownRoot
 
     repository = "production" if prod else "ci"
-    with reading(ctx) as connection:
+    with reading(ctx, at, questions.topics("root.published/1")) as connection:
         rows = connection.execute(
             text("SELECT version, metadata FROM release_root WHERE repository = :repository ORDER BY version"),
             {"repository": repository},

@@ -8,19 +8,20 @@ import typer
 from sqlalchemy import text
 
 from cli.context import open_ledger, reading, say_dry_run
-from cli.options import DryRun, group
+from cli.options import At, DryRun, group
 from cli.output import FormatOption, Output, Table, show
+from projections import questions
 
 app = group("Who may act: owners and admins.")
 
 
 @app.command("list")
-def list_members(ctx: typer.Context, format: FormatOption = None) -> None:
+def list_members(ctx: typer.Context, at: At = None, format: FormatOption = None) -> None:
     """List the members of the factory.
 
     Example: waveledger members list --format json
     """
-    with reading(ctx) as connection:
+    with reading(ctx, at, questions.topics("member.added/1", "member.removed/1")) as connection:
         rows = connection.execute(text("SELECT member, role FROM release_member ORDER BY member")).all()
     members = [{"name": name, "role": role} for name, role in rows]
     show(Output({"members": members}, [Table(["name", "role"], [(m["name"], m["role"]) for m in members])]), format)

@@ -9,14 +9,16 @@ import typer
 
 from cli import attention
 from cli.context import reading, settings_of
-from cli.options import OfflineThreshold, single
+from cli.options import At, OfflineThreshold, single
 from cli.output import FormatOption, Output, Table, show, warn
 
 app = single()
 
 
 @app.command("status")
-def status(ctx: typer.Context, offline_threshold: OfflineThreshold = 4, format: FormatOption = None) -> None:
+def status(
+    ctx: typer.Context, offline_threshold: OfflineThreshold = 4, at: At = None, format: FormatOption = None
+) -> None:
     """Show the factory: its devices by what they are offered, and what needs attention.
 
     Every device is in one row: that of its tag's production targets, of the wave it is in, or of its CI targets.
@@ -28,12 +30,12 @@ def status(ctx: typer.Context, offline_threshold: OfflineThreshold = 4, format: 
     from ledger.store import events
     from projections.queries import status as query
 
-    now = settings_of(ctx).now
-    with reading(ctx) as connection:
+    with reading(ctx, at) as connection:
+        now = settings_of(ctx).now
         head = events.head(connection)
         first = events.get(connection, 1)
         production, test = query.devices(connection)
-        rows = query.tags(connection, online_since=now - offline_threshold * 3600)
+        rows = query.tags(connection, online_since=None if at else now - offline_threshold * 3600)
         warnings = attention.warnings(connection, now)
         warnings += [
             f"view {view} is recorded, not yet published: waveledger tuf publish"

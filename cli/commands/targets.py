@@ -8,8 +8,9 @@ import typer
 
 from cli.commands import targets_resign
 from cli.context import open_ledger, publish_now, reading, say_dry_run
-from cli.options import DryRun, group
+from cli.options import At, DryRun, group
 from cli.output import Format, FormatOption, Output, Table, chosen, say, show, when
+from projections import questions
 from projections.queries import targets as query
 
 app = group("CI targets and production targets.")
@@ -55,6 +56,7 @@ def list_targets(
     by_tag: Annotated[str | None, typer.Option(metavar="TAG", help="Only those of this tag.")] = None,
     production: Annotated[bool, typer.Option("--production", help="The tag's production targets.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="The signed metadata. With --production.")] = False,
+    at: At = None,
     format: FormatOption = None,
 ) -> None:
     """List CI or production targets.
@@ -68,12 +70,12 @@ def list_targets(
     if not production:
         if raw:
             raise UsageError(problem="--raw goes with --production", command="waveledger targets list")
-        with reading(ctx) as connection:
+        with reading(ctx, at, questions.catalog(by_tag)) as connection:
             show(_ci_output(query.ci(connection, tag=by_tag)), format)
         return
     if by_tag is None:
         raise UsageError(problem="--production needs --by-tag TAG", command="waveledger targets list")
-    with reading(ctx) as connection:
+    with reading(ctx, at, questions.of_tag(by_tag, publications=raw)) as connection:
         found = query.production(connection, by_tag)
         if raw:
             _show_raw(connection, found)
@@ -83,10 +85,11 @@ def list_targets(
         "version": found.version,
         "expires": when(found.expires),
         "targets": found.targets,
+        "wave": found.content,
     }
     rows = [(body["custom"]["version"], name, body["custom"]["hardwareIds"][0]) for name, body in found.targets.items()]
     line = f"production targets of tag {by_tag}" + (
-        f", expire {when(found.expires)}" if found.expires else ": none yet"
+        f" (wave {found.content}), expire {when(found.expires)}" if found.expires else ": none yet"
     )
     tables = [Table(["version", "name", "hardware id"], rows)] if rows else []
     show(Output(document, tables, [line] if chosen(format) is not Format.CSV else []), format)
@@ -96,6 +99,7 @@ def list_targets(
 def show_targets(
     ctx: typer.Context,
     version: Annotated[str, typer.Argument(help="The target number: custom.version.")],
+    at: At = None,
     format: FormatOption = None,
 ) -> None:
     """Show the CI targets of one build.
@@ -106,7 +110,7 @@ def show_targets(
     from ledger.domain.values import parse_number
 
     number = parse_number(version)
-    with reading(ctx) as connection:
+    with reading(ctx, at, questions.catalog()) as connection:
         found = query.ci(connection, version=number)
     if not found:
         raise NoSuchTargets(number=number)

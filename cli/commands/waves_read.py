@@ -8,8 +8,9 @@ import typer
 
 from cli import completion
 from cli.context import reading
-from cli.options import Limit, OfflineThreshold, Page, Wave
+from cli.options import At, Limit, OfflineThreshold, Page, Wave
 from cli.output import Format, FormatOption, Output, Table, chosen, say, show, when, yes
+from projections import questions
 from projections.queries import waves as query
 
 
@@ -19,6 +20,7 @@ def list_waves(
     tag: Annotated[str | None, typer.Option(metavar="TAG", autocompletion=completion.tags)] = None,
     limit: Limit = 20,
     page: Page = 1,
+    at: At = None,
     format: FormatOption = None,
 ) -> None:
     """List waves, newest first.
@@ -29,7 +31,7 @@ def list_waves(
 
     if status not in (None, "active", "complete", "canceled"):
         raise UsageError(problem=f"{status!r} is not a status: active, complete, canceled", command="waves list")
-    with reading(ctx) as connection:
+    with reading(ctx, at, questions.waves()) as connection:
         waves, total = query.listing(connection, status=status, tag=tag, limit=limit, page=page)
     following = page + 1 if limit * page < total else None
     rows = [
@@ -47,13 +49,14 @@ def show_wave(
     ctx: typer.Context,
     wave: Wave,
     show_targets: Annotated[bool, typer.Option("--show-targets", help="Also the signed targets metadata.")] = False,
+    at: At = None,
     format: FormatOption = None,
 ) -> None:
     """Show a wave: content, signers, rollouts.
 
     Example: waveledger waves show v48
     """
-    with reading(ctx) as connection:
+    with reading(ctx, at, questions.of_wave(wave)) as connection:
         found = query.details(connection, _find(connection, wave))
         targets = query.targets_document(connection, wave) if show_targets else None
     document = _details_document(found)
@@ -70,11 +73,12 @@ def status(
     ctx: typer.Context,
     wave: Annotated[str | None, typer.Argument(metavar="[WAVE]", autocompletion=completion.waves)] = None,
     offline_threshold: OfflineThreshold = 4,
+    at: At = None,
     format: FormatOption = None,
 ) -> None:
     """Show how far a wave is, by group.
 
-    Without a name the active one. Finished waves are counted as of now.
+    Without a name the active one. Finished waves are counted as of now, or of --at.
 
     Example: waveledger waves status v48
     """
@@ -82,7 +86,7 @@ def status(
     from cli.errors import NoActiveWave, SeveralActiveWaves
     from cli.wave_status import output_of
 
-    with reading(ctx) as connection:
+    with reading(ctx, at, questions.counts()) as connection:
         if wave is None:
             names = query.active(connection)
             if not names:
@@ -90,9 +94,9 @@ def status(
             if len(names) > 1:
                 raise SeveralActiveWaves(waves=", ".join(names))
             wave = names[0]
-        since = settings_of(ctx).now - offline_threshold * 3600
+        since = None if at else settings_of(ctx).now - offline_threshold * 3600
         counted = query.count(connection, _find(connection, wave), online_since=since)
-    show(output_of(counted), format)
+    show(output_of(counted, at), format)
 
 
 def _details_document(found: query.WaveDetails) -> dict[str, Any]:

@@ -168,6 +168,22 @@ def topics(connection: Connection) -> list[str]:
     return [topic for (topic,) in query(connection, sql).fetchall()]
 
 
+def position_at(connection: Connection, seconds: int) -> int:
+    """The position of the last event that was recorded up to a time (seconds since 1970), 0 before the first.
+
+    Times never go down along the positions, so a few of them tell.
+    """
+    low, high = 0, head(connection).size
+    while low < high:
+        middle = (low + high + 1) // 2
+        found = query(connection, "SELECT recorded_at FROM event WHERE position = ?", (middle,)).fetchone()
+        if found is None or found[0] > seconds:
+            high = middle - 1
+        else:
+            low = middle
+    return low
+
+
 def stream_version(connection: Connection, stream: str) -> int:
     """The version of a stream's newest event, 0 if it has none."""
     found = query(connection, "SELECT max(version) FROM event WHERE stream = ?", (stream,)).fetchone()
@@ -193,6 +209,12 @@ def frontier_of_head(connection: Connection) -> tuple[Frontier, int]:
     if frontier.size != size:
         raise HeadDamaged(problem=f"its size is {size}, its frontier's {frontier.size}")
     return frontier, recorded_at
+
+
+def frontier_at(connection: Connection, size: int) -> Frontier:
+    """The frontier of the ledger when it had so many events. Raises: HeadDamaged."""
+    frontier, _ = frontier_of_head(connection)
+    return frontier if frontier.size == size else Frontier().extend(leaves(connection, size))
 
 
 def add_checkpoint(connection: Connection, size: int, note: str) -> None:

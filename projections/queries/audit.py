@@ -10,12 +10,11 @@ from sqlalchemy import Connection, text
 
 from ledger.store import events
 from ledger.store.events import Row
-
-_SELECT = "SELECT e.position FROM event e"
+from projections import history
 
 
 class Filter(NamedTuple):
-    """What to show; times in seconds since 1970, `until` included."""
+    """What to show; times in seconds since 1970, `until` included. `at` is the last position there is to see."""
 
     wave: str | None = None
     tag: str | None = None
@@ -23,6 +22,8 @@ class Filter(NamedTuple):
     actor: str | None = None
     since: int | None = None
     until: int | None = None
+    after: int = 0
+    at: int | None = None
 
 
 class Page(NamedTuple):
@@ -32,14 +33,77 @@ class Page(NamedTuple):
     next: int | None
 
 
+# Each a set of positions that indexes give. While a wave is open, its tag's stream holds its events, and what was
+# signed anew meanwhile.
+_OF_WAVE = (
+    "SELECT position FROM event WHERE stream = :wave_stream "
+    "UNION SELECT e.position FROM release_rollout r "
+    "JOIN event e ON e.stream = 'rollout:' || r.wave || ':' || r.rollout WHERE r.wave = :wave "
+    "UNION SELECT t.position FROM fleet_name n JOIN fleet_wave f ON f.wave = n.id "
+    "JOIN release_wave w ON w.wave = n.name JOIN event t ON t.stream = 'tag:' || w.tag AND t.position >= f.opened "
+    "AND (f.closed IS NULL OR t.position <= f.closed) WHERE n.kind = 'wave' AND n.name = :wave"
+)
+_OF_TAG = (
+    "SELECT position FROM event WHERE stream IN (:tag_stream, :production_stream, :ci_stream) "
+    "UNION SELECT e.position FROM release_wave w JOIN event e ON e.stream = 'wave:' || w.wave WHERE w.tag = :tag "
+    "UNION SELECT e.position FROM release_wave w JOIN release_rollout r ON r.wave = w.wave "
+    "JOIN event e ON e.stream = 'rollout:' || r.wave || ':' || r.rollout WHERE w.tag = :tag"
+)
+_OF_DEVICE = (
+    "SELECT h.position FROM fleet_history h WHERE h.dev IN (SELECT dev FROM fleet_device WHERE uuid = :device "
+    "UNION SELECT dev FROM fleet_device WHERE name = :device "
+    "AND NOT EXISTS (SELECT 1 FROM fleet_device WHERE uuid = :device))"
+)
+
+
 def page(connection: Connection, wanted: Filter, *, limit: int, number: int) -> Page:
-    """Events that match, oldest first; pages are numbered from 1."""
-    conditions, params = _conditions(wanted)
-    statement = f"{_SELECT} WHERE {' AND '.join(conditions)} ORDER BY e.position LIMIT :limit OFFSET :offset"
-    found = connection.execute(text(statement), {**params, "limit": limit + 1, "offset": limit * (number - 1)})
-    positions = list(found.scalars())
+    """Events that match, oldest first; pages are numbered from 1. The connection is the ledger's, for the past too."""
+    first, last = _range(connection, wanted)
+    conditions, params = _conditions(connection, wanted)
+    skipped = limit * (number - 1)
+    if not conditions:  # positions have no gaps, so it is known where the page begins
+        first, skipped = first + skipped, 0
+    where = " AND ".join(["e.position > :first", "e.position <= :last", *conditions])
+    statement = f"SELECT e.position FROM event e WHERE {where} ORDER BY e.position LIMIT :limit OFFSET :skipped"
+    params |= {"first": first, "last": last, "limit": limit + 1, "skipped": skipped}
+    positions = list(connection.execute(text(statement), params).scalars())
     rows = [row for position in positions[:limit] if (row := events.get(connection, position))]
     return Page(rows, number + 1 if len(positions) > limit else None)
+
+
+def _range(connection: Connection, wanted: Filter) -> tuple[int, int]:
+    """The positions between which the events are, the first one left out: times never go down along them."""
+    last = events.head(connection).size if wanted.at is None else wanted.at
+    if wanted.until is not None:
+        last = min(last, events.position_at(connection, wanted.until))
+    since = 0 if wanted.since is None else events.position_at(connection, wanted.since - 1)
+    return max(wanted.after, since), last
+
+
+def _conditions(connection: Connection, wanted: Filter) -> tuple[list[str], dict[str, Any]]:
+    conditions, params = [], dict[str, Any]()
+    if wanted.wave is not None:
+        conditions.append(f"e.position IN ({_OF_WAVE})")
+        params |= {"wave": wanted.wave, "wave_stream": f"wave:{wanted.wave}"}
+    if wanted.tag is not None:
+        conditions.append(f"e.position IN ({_OF_TAG})")
+        params["tag"] = wanted.tag
+        for name, stream in (("tag", "tag"), ("production", "publication:production"), ("ci", "publication:ci")):
+            params[f"{name}_stream"] = f"{stream}:{wanted.tag}"
+    if wanted.device is not None:
+        conditions.append(f"e.position IN ({_positions(connection, wanted.device, wanted.at)})")
+        params["device"] = wanted.device
+    if wanted.actor is not None:
+        conditions.append("e.actor = :actor")
+        params["actor"] = wanted.actor
+    return conditions, params
+
+
+def _positions(connection: Connection, device: str, at: int | None) -> str:
+    """SQL for where a device's events are. Whose name it was in the past is not in the live tables."""
+    if at is None:
+        return _OF_DEVICE
+    return ", ".join(map(str, history.positions(connection, device, at))) or "0"
 
 
 def summary(row: Row) -> str:
@@ -49,42 +113,28 @@ def summary(row: Row) -> str:
     return tell(data) if tell else row.topic
 
 
-# ':' is in no name and ';' follows it in ASCII: all rollouts of exactly this wave. While a wave is open, its tag's
-# stream holds its events, and what was signed anew meanwhile.
-_OF_WAVE = (
-    "(e.stream = 'wave:' || :wave OR (e.stream > 'rollout:' || :wave || ':' AND e.stream < 'rollout:' || :wave || ';') "
-    "OR e.position IN (SELECT t.position FROM release_wave w "
-    "JOIN fleet_name n ON n.kind = 'wave' AND n.name = w.wave JOIN fleet_wave f ON f.wave = n.id "
-    "JOIN event t ON t.stream = 'tag:' || w.tag "
-    "AND t.position >= f.opened AND (f.closed IS NULL OR t.position <= f.closed) WHERE w.wave = :wave))"
-)
-_OF_TAG = (
-    "(e.stream IN ('tag:' || :tag, 'publication:production:' || :tag, 'publication:ci:' || :tag) "
-    "OR e.stream IN (SELECT 'wave:' || wave FROM release_wave WHERE tag = :tag) "
-    "OR e.stream IN (SELECT 'rollout:' || r.wave || ':' || r.rollout FROM release_rollout r "
-    "JOIN release_wave w ON w.wave = r.wave WHERE w.tag = :tag))"
-)
-_OF_DEVICE = (
-    "e.position IN (SELECT h.position FROM fleet_history h JOIN fleet_device d ON d.dev = h.dev "
-    "WHERE d.uuid = :device OR d.name = :device)"
-)
-_CONDITIONS = {
-    "wave": _OF_WAVE,
-    "tag": _OF_TAG,
-    "device": _OF_DEVICE,
-    "actor": "e.actor = :actor",
-    "since": "e.recorded_at >= :since",
-    "until": "e.recorded_at <= :until",
-}
-
-
-def _conditions(wanted: Filter) -> tuple[list[str], dict[str, Any]]:
-    params = {field: value for field, value in wanted._asdict().items() if value is not None}
-    return ["1 = 1", *(_CONDITIONS[field] for field in params)], params
+def _count(count: int, what: str) -> str:
+    return f"{count} {what}" + ("" if count == 1 else "s")
 
 
 def _devices(count: int) -> str:
-    return f"{count} device" + ("" if count == 1 else "s")
+    return _count(count, "device")
+
+
+def _reported(data: dict[str, Any]) -> str:
+    devices = data["uuids"]
+    if len(devices) == 1:
+        return f"took in that device {devices[0]} runs {data['targets'][0] or 'nothing that is known'}"
+    return f"took in that {_devices(len(devices))} run another target: {_some(devices)}"
+
+
+def _changed(data: dict[str, Any]) -> str:
+    if len(data["uuids"]) > 1:
+        return f"changed {_devices(len(data['uuids']))}: {_some(data['names'])}"
+    group, kind = data["groups"][0], "production" if data["production"][0] else "test"
+    return f"changed {kind} device {data['names'][0]}: tag {data['tags'][0]}, " + (
+        f"group {group}" if group else "no group"
+    )
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:
@@ -113,8 +163,8 @@ def _keys(data: dict[str, Any]) -> str:
 def _closed(data: dict[str, Any]) -> str:
     if data["recovered"]:
         views = _some([recovery["view"] for recovery in data["recovered"]])
-        return f"tag {data['tag']} is free again: {data['wave']} is canceled, its devices go on with {views}"
-    return f"tag {data['tag']} is free again: {data['wave']} is {data['outcome']}"
+        return f"freed tag {data['tag']}: {data['wave']} is canceled, its devices go on with {views}"
+    return f"freed tag {data['tag']}: {data['wave']} is {data['outcome']}"
 
 
 _SUMMARIES: dict[str, Callable[[dict[str, Any]], str]] = {
@@ -123,30 +173,39 @@ _SUMMARIES: dict[str, Callable[[dict[str, Any]], str]] = {
     "member.removed/1": lambda d: f"removed member {d['member']}",
     "root.published/1": lambda d: f"published version {d['version']} of the {d['repository']} root",
     "online-key.set/1": lambda d: f"set the online {d['role']} key of {d['repository']}",
-    "ci-targets.imported/1": lambda d: f"imported {len(d['targets'])} CI targets: {_some(list(d['targets']))}",
-    "ci-targets.pruned/1": lambda d: f"pruned {len(d['names'])} CI targets: {_some(d['names'])}",
+    "ci-targets.imported/1": lambda d: (
+        f"imported {_count(len(d['targets']), 'CI target')}: {_some(list(d['targets']))}"
+    ),
+    "ci-targets.pruned/1": lambda d: f"pruned {_count(len(d['names']), 'CI target')}: {_some(d['names'])}",
     "root.proposed/1": lambda d: f"proposed a root (update {d['update']})",
     "root.signed/1": lambda d: f"signed the proposed root (update {d['update']}) with key {d['keyid'][:12]}",
     "proposed-targets.signed/1": lambda d: (
         f"signed {_views(d)} for update {d['update']} of the root with key {d['keyid'][:12]}"
     ),
+    "roots.taken-in/1": lambda d: (
+        f"took in the {d['repository']} roots up to version {d['version']}, which clients have"
+    ),
     "root.update-closed/1": lambda d: f"{d['outcome']} update {d['update']} of the root",
     "tag.wave-opened/1": lambda d: f"opened wave {d['wave']} on tag {d['tag']}",
-    "targets.promoted/1": lambda d: f"number {d['number']} became production on tag {d['tag']}, with wave {d['wave']}",
-    "targets.pruned/1": lambda d: f"pruned {', '.join(map(str, d['numbers']))} from tag {d['tag']}",
+    "targets.promoted/1": lambda d: f"made number {d['number']} production on tag {d['tag']}, with wave {d['wave']}",
+    "targets.pruned/1": lambda d: f"pruned {', '.join(map(str, d['numbers']))} from production on tag {d['tag']}",
     "tag.wave-closed/1": _closed,
     "wave.initialized/1": lambda d: f"initialized wave {d['wave']}: number {d['number']} for tag {d['tag']}",
     "wave.signed/1": lambda d: f"signed wave {d['wave']} with key {d['keyid'][:12]}",
     "targets.resigned/1": lambda d: f"signed {_views(d)} of tag {d['tag']} anew with {_keys(d)}",
     "wave.resigned/1": lambda d: f"signed wave {d['wave']} anew ({_views(d)}) with {_keys(d)}",
+    "wave.holders-changed/1": lambda d: (
+        f"kept wave {d['wave']} waiting, with threshold {d['threshold']}"
+        + (f", without key {_some([keyid[:12] for keyid in d['removed']])}" if d["removed"] else "")
+    ),
     "wave.rolled-out/1": _rolled_out,
     "wave.completed/1": lambda d: f"completed wave {d['wave']}",
     "wave.canceled/1": lambda d: f"canceled wave {d['wave']}" + (f": {d['reason']}" if d["reason"] else ""),
     "devices.staged/1": lambda d: f"staged {_devices(len(d['devices']))} for wave {d['wave']}: {_some(d['devices'])}",
     "devices.registered/1": lambda d: f"registered {_devices(len(d['uuids']))}: {_some(d['names'])}",
-    "devices.changed/1": lambda d: f"changed {_devices(len(d['uuids']))}: {_some(d['names'])}",
+    "devices.changed/1": _changed,
     "devices.removed/1": lambda d: f"removed {_devices(len(d['uuids']))}: {_some(d['uuids'])}",
-    "devices.reported/1": lambda d: f"{_devices(len(d['uuids']))} reported another target: {_some(d['uuids'])}",
+    "devices.reported/1": _reported,
     "metadata.published/1": lambda d: f"published {_some([view['view'] for view in d['views']], 5)}",
     "document.cosigned/1": lambda d: f"signed {d['repository']} {d['version']} with replaced keys, too",
     "bundle.exported/1": lambda d: (

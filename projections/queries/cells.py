@@ -62,8 +62,8 @@ class Cell(NamedTuple):
     online: int
 
 
-def cells(connection: Connection, *, online_since: int, tag: str | None = None) -> Iterator[Cell]:
-    """The whole fleet, or what follows one tag."""
+def cells(connection: Connection, *, online_since: int | None, tag: str | None = None) -> Iterator[Cell]:
+    """The whole fleet, or what follows one tag. `online_since`: None for the past, where nobody is online."""
     tags, groups = _names(connection, "tag"), _names(connection, "group")
     ids = {name: number for number, name in tags.items()}
     params = {"since": online_since, "tag": 0 if tag is None else ids.get(tag, -1)}

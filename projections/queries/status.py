@@ -23,13 +23,16 @@ from projections.queries.waves import known_numbers
 
 @dataclass
 class Part:
-    """The devices of one group within a row; `name` is empty for those without a group."""
+    """The devices of one group within a row; `name` is empty for those without a group.
+
+    `online` is None for the past, of which nobody kept who was seen when.
+    """
 
     name: str
     devices: int = 0
     on_latest: int = 0
     on_orphan: int = 0
-    online: int = 0
+    online: int | None = 0
     held: int = 0
     versions: Counter[int] = field(default_factory=Counter)
 
@@ -38,7 +41,8 @@ class Part:
         self.devices += cell.devices
         self.on_latest += cell.devices if cell.number == latest and latest else 0
         self.on_orphan += cell.devices if cell.number > 0 and cell.number not in known else 0
-        self.online += cell.online
+        if self.online is not None:
+            self.online += cell.online
         self.held += cell.devices if cell.held and not inside else 0
         self.versions[cell.number] += cell.devices
 
@@ -63,19 +67,22 @@ def devices(connection: Connection) -> tuple[int, int]:
     return counts.get(1, 0), counts.get(0, 0)
 
 
-def tags(connection: Connection, *, online_since: int) -> list[TagRow]:
-    """All rows: those with devices, and those that offer something."""
+def tags(connection: Connection, *, online_since: int | None) -> list[TagRow]:
+    """All rows: those with devices, and those that offer something. `online_since`: None for the past."""
+    unseen = 0 if online_since is not None else None
     rows = {(row.tag, row.kind): row for row in _offers(connection)}
+    for row in rows.values():
+        row.all.online = unseen
     active = _active_numbers(connection)
     for cell in cells(connection, online_since=online_since):
         inside = (cell.listed or cell.grouped) and cell.held <= active[cell.tag]
         kind = "wave" if inside else "production" if cell.production else "ci"
         if (cell.tag, kind) not in rows:
             known = known_numbers(connection, cell.tag) if cell.production else frozenset()
-            rows[cell.tag, kind] = TagRow(cell.tag, kind, None, 0, known, Part(""))
+            rows[cell.tag, kind] = TagRow(cell.tag, kind, None, 0, known, Part("", online=unseen))
         row = rows[cell.tag, kind]
         group = cell.group or ""
-        for part in (row.all, row.groups.setdefault(group, Part(group))):
+        for part in (row.all, row.groups.setdefault(group, Part(group, online=unseen))):
             part.add(cell, latest=row.latest, known=row.known, inside=inside)
     order = {"production": 0, "wave": 1, "ci": 2}
     return sorted(rows.values(), key=lambda row: (row.tag, order[row.kind]))

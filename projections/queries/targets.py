@@ -21,7 +21,8 @@ class CiTarget(NamedTuple):
 class Production(NamedTuple):
     """A tag's production targets; `expires` in seconds since 1970, None while there is no production document.
 
-    `document` is the version of that document, `wave` the one that it was first signed with.
+    `document` is the version of that document, `wave` the one that it was first signed with, `content` the one whose
+    completion made these targets production: another one where a canceled wave brought the document.
     """
 
     tag: str
@@ -30,6 +31,7 @@ class Production(NamedTuple):
     targets: dict[str, Any]
     wave: str | None
     document: int | None
+    content: str | None
 
 
 def ci(connection: Connection, *, tag: str | None = None, version: int | None = None) -> list[CiTarget]:
@@ -57,13 +59,14 @@ def production(connection: Connection, tag: str) -> Production:
     """A tag's production targets, as decided; `version` is the tag's highest production number."""
     row = connection.execute(
         text(
-            "SELECT number, production_expires, production_wave, production_version FROM release_tag WHERE tag = :tag"
+            "SELECT number, production_expires, production_wave, production_version, production_content "
+            "FROM release_tag WHERE tag = :tag"
         ),
         {"tag": tag},
     ).first()
-    number, expires, wave, document = row or (0, None, None, None)
+    number, expires, wave, document, content = row or (0, None, None, None, None)
     rows = connection.execute(
         text("SELECT name, body FROM release_view_target WHERE view = :view ORDER BY name"),
         {"view": f"production/{tag}"},
     )
-    return Production(tag, number, expires, {name: orjson.loads(body) for name, body in rows}, wave, document)
+    return Production(tag, number, expires, {name: orjson.loads(body) for name, body in rows}, wave, document, content)

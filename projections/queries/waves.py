@@ -65,12 +65,15 @@ class WaveDetails(NamedTuple):
 
 @dataclass
 class GroupCount:
-    """The devices of one group on the wave's tag; `versions` counts them by the number they run."""
+    """The devices of one group on the wave's tag; `versions` counts them by the number they run.
+
+    `online` is None for the past, of which nobody kept who was seen when.
+    """
 
     name: str
     rollout_at: int | None = None
     total: int = 0
-    online: int = 0
+    online: int | None = 0
     on_wave: int = 0
     on_newer: int = 0
     on_older: int = 0
@@ -80,7 +83,8 @@ class GroupCount:
     def add(self, cell: Cell, version: int) -> None:
         """Count devices, for a wave of that number."""
         self.total += cell.devices
-        self.online += cell.online
+        if self.online is not None:
+            self.online += cell.online
         self.versions[cell.number] += cell.devices
         if cell.number == version:
             self.on_wave += cell.devices
@@ -170,15 +174,16 @@ def targets_document(connection: Connection, name: str) -> dict[str, Any]:
     return {"signatures": signatures, "signed": signed}
 
 
-def count(connection: Connection, wave: WaveRow, *, online_since: int) -> WaveCount:
-    """How far a wave is: one grouped walk over the devices of its tag."""
-    groups = {name: GroupCount(name, at) for name, at in _rollout_groups(connection, wave.name)}
+def count(connection: Connection, wave: WaveRow, *, online_since: int | None) -> WaveCount:
+    """How far a wave is: one grouped walk over the devices of its tag. `online_since`: None for the past."""
+    unseen = 0 if online_since is not None else None
+    groups = {name: GroupCount(name, at, online=unseen) for name, at in _rollout_groups(connection, wave.name)}
     rollout_groups = list(groups.values())
     updated = scheduled = below = 0
     for cell in cells(connection, online_since=online_since, tag=wave.tag):
         if not cell.production:
             continue
-        group = groups.setdefault(cell.group or "", GroupCount(cell.group or ""))
+        group = groups.setdefault(cell.group or "", GroupCount(cell.group or "", online=unseen))
         group.add(cell, wave.version)
         counted = wave.status != "active" or cell.listed or cell.grouped
         if cell.number >= wave.version:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import appends
 import lifecycle
+import past
 import publishing
 import scale
 import signing
@@ -27,6 +28,7 @@ GROUPS: dict[str, Callable[[Path, Sizes], Sequence[Entry]]] = {
     "waves": lifecycle.measure,
     "signing": signing.measure,
     "publishing": publishing.measure,
+    "past": past.measure,
 }
 
 

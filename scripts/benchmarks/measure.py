@@ -45,11 +45,25 @@ class Sizes(NamedTuple):
     """Targets in the document to sign."""
     tags: int
     """Tags to refresh."""
+    facts: int
+    """What is known of devices, half of it reports, in the history to look back on."""
+    past_tags: int
+    """Tags of that history."""
+    past_waves: int
+    """Waves on each of them."""
+    events: int
+    """Events in the log to page through."""
     seed: str = "0"
 
 
-FULL = Sizes(rounds=41, starts=25, singles=20, bulk=1000, waves=1000, production=20, targets=1000, tags=1000)
-TINY = Sizes(rounds=1, starts=1, singles=2, bulk=5, waves=3, production=2, targets=5, tags=3)
+FULL = Sizes(
+    rounds=41, starts=25, singles=20, bulk=1000, waves=1000, production=20, targets=1000, tags=1000,
+    facts=1_000_000, past_tags=100, past_waves=100, events=1_000_000,
+)  # fmt: skip
+TINY = Sizes(
+    rounds=1, starts=1, singles=2, bulk=5, waves=3, production=2, targets=5, tags=3,
+    facts=2000, past_tags=8, past_waves=4, events=3000,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
