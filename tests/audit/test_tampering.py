@@ -6,7 +6,6 @@ import json
 import random
 import time
 from collections.abc import Callable
-from itertools import islice
 from typing import Any
 
 import pytest
@@ -27,8 +26,11 @@ def test_a_ledger_that_nobody_touched(lived: Factory) -> None:
     assert audit(lived) == []
 
 
-def first_findings(factory: Factory, most: int = 3, **options: Any) -> list[Finding]:
-    return list(islice(Audit(factory.engine, **options).findings(), most))
+def chain_alone(factory: Factory) -> list[Finding]:
+    """What rows, leaves, head and checkpoints tell without any other check: `audit verify` finds at least that."""
+    looked = Audit(factory.engine)
+    looked.checks.clear()
+    return list(looked.history())
 
 
 def other(column: str, value: Any, rows: int) -> Any:
@@ -55,7 +57,7 @@ def change_and_look(attacker: Attacker, row: dict[str, Any], column: str, rows: 
     sql = f"UPDATE event SET {column} = :value WHERE position = :position"
     assert attacker.run(sql, value=changed, position=position) == 1
 
-    found = first_findings(attacker.factory)
+    found = chain_alone(attacker.factory)
 
     assert found, f"{column} of position {position}"
     assert {finding.kind for finding in found} <= KINDS.keys()
@@ -63,24 +65,23 @@ def change_and_look(attacker: Attacker, row: dict[str, Any], column: str, rows: 
 
 
 def test_any_column_of_some_rows(attacker: Attacker) -> None:
-    """Each column of a row that is drawn anew each day: any change is found."""
+    """Each column of rows that are drawn anew each day: any change is found by the chain alone."""
     rows = attacker.rows()
-    for row in random.Random(time.strftime("%j")).sample(rows, 1):
+    for row in random.Random(time.strftime("%j")).sample(rows, 5):
         for column in COLUMNS:
             change_and_look(attacker, row, column, len(rows))
     assert audit(attacker.factory) == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(4))
-def test_any_column_of_two_hundred_rows(attacker: Attacker, part: int) -> None:
+def test_any_column_of_two_hundred_rows(attacker: Attacker) -> None:
     """Each column of 200 random rows: any change is found, and nothing once it is changed back."""
     factory = attacker.factory
     for number in range(160):
         factory.register(device(f"more-{number}", group="lab"))
     rows = attacker.rows()
     drawn = random.Random("two hundred rows").sample(rows, 200)
-    for row in drawn[part::4]:
+    for row in drawn:
         for column in COLUMNS:
             change_and_look(attacker, row, column, len(rows))
     assert audit(factory) == []
