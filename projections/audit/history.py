@@ -65,7 +65,6 @@ class Audit:
     trusted: bytes | None = None
     progress: Progress | None = None
     chain: Chain = field(default_factory=Chain)
-    head: events.Head | None = None
     _notes: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -151,7 +150,6 @@ class Audit:
         head = bulk.query(connection, "SELECT id, size, frontier, recorded_at FROM head").fetchall()
         (count,) = bulk.query(connection, "SELECT count(*) FROM event").fetchone() or (0,)
         yield from self.chain.end([tuple(row) for row in head], count)
-        self.head = events.Head(self.chain.rows, self.chain.hashed.root(), self.chain.recorded_at)
         late = {c.size: c for c in events.checkpoints(connection) if c.size not in self.checkpoints.seen}
         # Those that came while earlier chunks were read. Leaves that differ from what was hashed were told already.
         found = merkle.roots_at(

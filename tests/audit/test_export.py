@@ -125,8 +125,8 @@ def refused(path: Path, data: bytes) -> LedgerError:
 def test_any_changed_byte(exported: bytes, tmp_path: Path) -> None:
     """Bytes changed, lost or doubled at random places, and at the first and last of each of some lines: refused."""
     chance = random.Random("bytes")
-    places = {*(chance.randrange(len(exported)) for _ in range(12)), 0, len(exported) - 1}
-    places |= {exported.index(b"\n", chance.randrange(len(exported))) + step for _ in range(2) for step in (-1, 0, 1)}
+    places = {*(chance.randrange(len(exported)) for _ in range(6)), 0, len(exported) - 1}
+    places |= {exported.index(b"\n", chance.randrange(len(exported))) + step for _ in range(1) for step in (-1, 0, 1)}
     for place in sorted(place for place in places if place < len(exported)):
         kind = chance.choice(["changed", "lost", "doubled"])
         byte = exported[place : place + 1]
