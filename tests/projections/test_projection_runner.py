@@ -230,7 +230,7 @@ def test_verify_finds_what_no_event_gives(lived: Factory, table: str) -> None:
         found = runner.verify(lived.engine, owner)
         assert [(d.projection, d.table) for d in found] == [(owner, table)]
         if kind == "change":
-            assert found[0].field == free
+            assert found[0].field == free.name
             assert found[0].problem.startswith(f"{free} is ")
             assert found[0].problem.partition(",")[0].strip("'").endswith("77777")
         else:
