@@ -26,6 +26,7 @@ class Main(LazyGroup):
         "status": Lazy("cli.commands.status", "The whole factory at a glance."),
         "tuf": Lazy("cli.commands.tuf", "Publish, refresh and verify the TUF repositories."),
         "keys": Lazy("cli.commands.keys", "The TUF roots and their keys."),
+        "report": Lazy("cli.commands.report", "Reports: waves, tags, the fleet, activity, expiry; also as HTML."),
         "audit": Lazy("cli.commands.audit", "The history of the ledger."),
         "store": Lazy("cli.commands.store", "The store that the ledger is in, and copies of it."),
         "migrate": Lazy("cli.commands.migrate", "Bring an older store's schema up to date."),

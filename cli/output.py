@@ -67,15 +67,20 @@ def show(output: Output, wanted: Format | None) -> None:
         case Format.JSON:
             typer.echo(orjson.dumps(output.document, option=orjson.OPT_INDENT_2))
         case Format.CSV:
-            typer.echo(_csv(output.tables[output.csv] if output.tables else _lines_as_table(output.lines)), nl=False)
+            typer.echo(csv_of(output.tables[output.csv] if output.tables else _lines_as_table(output.lines)), nl=False)
         case Format.TABLE:
-            parts = [printable(line) for line in output.lines]
-            for table in output.tables:
-                if parts:
-                    parts.append("")
-                parts += _table(table)
-            if parts:
-                typer.echo("\n".join(parts))
+            if told := text_of(output.lines, output.tables):
+                typer.echo(told)
+
+
+def text_of(lines: Sequence[str], tables: Sequence[Table]) -> str:
+    """Lines, then tables, as a terminal shows them."""
+    parts = [printable(line) for line in lines]
+    for table in tables:
+        if parts:
+            parts.append("")
+        parts += _table(table)
+    return "\n".join(parts)
 
 
 def say(text: str) -> None:
@@ -136,7 +141,8 @@ def _table(table: Table) -> list[str]:
     return ([table.title] if table.title else []) + lines
 
 
-def _csv(table: Table) -> str:
+def csv_of(table: Table) -> str:
+    """A table as CSV, under headings in lower case."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([column.replace(" ", "_").lower() for column in table.columns])

@@ -56,6 +56,7 @@ class Releases(Fold):
             "wave.initialized/1": self._wave_initialized,
             "wave.signed/1": self._wave_signed,
             "wave.resigned/1": self._wave_resigned,
+            "wave.holders-changed/1": self._wave_holders_changed,
             "wave.rolled-out/1": self._wave_rolled_out,
             "wave.completed/1": self._wave_completed,
             "wave.canceled/1": self._wave_canceled,
@@ -211,6 +212,14 @@ class Releases(Fold):
             "release_signature",
             ("wave", "place", "keyid"),
             [(data["wave"], place, signer["keyid"]) for place, signer in enumerate(data["signers"], start=1)],
+        )
+
+    def _wave_holders_changed(self, connection: Connection, row: Row, data: Data) -> None:
+        self.run(connection, "UPDATE {release_wave} SET threshold = :threshold WHERE wave = :wave", data)
+        self.many(
+            connection,
+            "DELETE FROM {release_signature} WHERE wave = ? AND keyid = ?",
+            [(data["wave"], keyid) for keyid in data["removed"]],
         )
 
     def _wave_rolled_out(self, connection: Connection, row: Row, data: Data) -> None:

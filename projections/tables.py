@@ -20,7 +20,7 @@ from ledger.store.tables import TEXT, WHOLE
 
 NEW = "__new"
 LATE = "late"  # an index that no fold asks: a rebuild makes it when all rows are there, at a third of the cost
-SCHEMA_VERSION = 3  # of all projection tables; a change of any of them raises it, and migrate rebuilds them
+SCHEMA_VERSION = 4  # of all projection tables; a change of any of them raises it, and migrate rebuilds them
 
 _TableMaker = Callable[..., None]
 

@@ -75,7 +75,7 @@ def _runner(directory: Path) -> Callable[..., str]:
 
 # start-up: reading is light
 
-HEAVY = {"eventsourcing", "tuf", "securesystemslib", "cryptography", "psycopg"}
+HEAVY = {"eventsourcing", "tuf", "securesystemslib", "cryptography", "psycopg", "jinja2"}
 READING = [
     ["--help"],
     ["waves", "--help"],
@@ -84,6 +84,7 @@ READING = [
     ["waves", "show", "v48"],
     ["devices", "list"],
     ["devices", "show", "gw-1"],
+    ["devices", "why", "gw-1"],
     ["status"],
     ["audit", "log"],
     ["audit", "show", "1"],
@@ -98,6 +99,12 @@ READING = [
     ["devices", "show", "gw-1", "--at", "20"],
     ["audit", "log", "--device", "gw-1", "--at", "20"],
     ["audit", "diff", "3", "20"],
+    ["report", "waves"],
+    ["report", "tag", "release"],
+    ["report", "wave", "v48", "--format", "markdown"],
+    ["report", "fleet", "--format", "json"],
+    ["report", "activity", "--format", "csv"],
+    ["report", "expiry"],
 ]
 
 _IMPORTS = """
@@ -121,7 +128,7 @@ def waved(factory):
 
 @pytest.mark.parametrize("command", READING, ids=" ".join)
 def test_reading_commands_start_light(waved, command):
-    """A process that reads imports no event-sourcing library, no TUF, no cryptography and no PostgreSQL driver."""
+    """A process that reads imports no event-sourcing library, TUF, cryptography, database driver or template engine."""
     directory, _ = waved
     result = subprocess.run(
         [sys.executable, "-c", _IMPORTS, *command], cwd=directory, capture_output=True, text=True, check=False
@@ -129,6 +136,17 @@ def test_reading_commands_start_light(waved, command):
 
     assert result.returncode == 0, result.stderr
     assert set(result.stderr.split()) & HEAVY == set()
+
+
+def test_only_html_needs_the_template_engine(waved):
+    """It is imported for that, and nothing else that is heavy."""
+    directory, _ = waved
+    command = ["report", "waves", "--format", "html"]
+    result = subprocess.run(
+        [sys.executable, "-c", _IMPORTS, *command], cwd=directory, capture_output=True, text=True, check=True
+    )
+
+    assert set(result.stderr.split()) & HEAVY == {"jinja2"}
 
 
 @pytest.mark.parametrize("package", PACKAGES)

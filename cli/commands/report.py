@@ -1,0 +1,235 @@
+"""waveledger report: what happened, for people who were not there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from cli import completion
+from cli.context import moment_of, reading_ledger, settings_of
+from cli.options import At, Wave, group
+from ledger.store import events
+from projections import questions
+from projections.questions import EVERYTHING
+from projections.reports.source import Source
+from projections.reports.values import Wanted
+
+# What of the past each report needs in tables. The rest of it is read from the ledger's events.
+QUESTIONS = {
+    "waves": questions.topics("wave.initialized/1", "wave.rolled-out/1", "wave.completed/1", "wave.canceled/1"),
+    "tag": questions.counts(),
+    "wave": questions.counts(),
+    "fleet": EVERYTHING,
+    "activity": questions.topics("member.added/1", "member.removed/1"),
+    "expiry": EVERYTHING,
+}
+
+_Report = TypeVar("_Report")
+
+app = group("Reports: waves, tags, the fleet, activity, expiry; also as HTML.")
+
+
+class ReportFormat(StrEnum):
+    """The formats of a report."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    MARKDOWN = "markdown"
+    HTML = "html"
+
+
+FormatOption = Annotated[
+    ReportFormat | None,
+    typer.Option(
+        "--format", "-f", help="How to write it. Default: what FILE's name ends in, else WAVELEDGER_FORMAT, else table."
+    ),
+]
+FileOption = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to a file instead of stdout.")
+]
+TableOption = Annotated[
+    str | None, typer.Option("--table", metavar="NAME", help="With csv: which of its tables. Default: the first.")
+]
+SinceOption = Annotated[
+    str | None, typer.Option("--since", metavar="TIME", help="From this time on (RFC 3339). Default: the beginning.")
+]
+UntilOption = Annotated[
+    str | None, typer.Option("--until", metavar="TIME", help="Up to this time (RFC 3339). Default: now.")
+]
+
+
+@app.callback()
+def report() -> None:
+    """Reports: what happened, for people who were not there.
+
+    Each is made from one moment of the ledger and says from which: its position, its root, the last signed checkpoint.
+    All formats show the same numbers. HTML is one file without any reference to elsewhere, for screens and paper.
+    """
+
+
+@app.command("waves")
+def waves(
+    ctx: typer.Context,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    at: At = None,
+    table: TableOption = None,
+    output: FileOption = None,
+    format: FormatOption = None,
+) -> None:
+    """All waves of a period: outcome, duration, and why they were canceled.
+
+    Example: waveledger report waves --since 2026-01-01T00:00:00Z -o waves.html
+    """
+    from cli.reports import writing
+    from cli.reports.pages.waves import page
+    from projections.reports.waves import build
+
+    wanted = _wanted(since, until)
+    found = _built(ctx, at, "waves", lambda source: build(source, wanted))
+    writing.write(found, page(found), writing.chosen(format, output), table, output)
+
+
+@app.command("tag")
+def tag(
+    ctx: typer.Context,
+    tag: Annotated[str, typer.Argument(metavar="TAG", autocompletion=completion.tags)],
+    since: SinceOption = None,
+    until: UntilOption = None,
+    at: At = None,
+    table: TableOption = None,
+    output: FileOption = None,
+    format: FormatOption = None,
+) -> None:
+    """The release history of a tag, and what its devices ran meanwhile.
+
+    Example: waveledger report tag stable -o stable.html
+    """
+    from cli.reports import writing
+    from cli.reports.pages.tag import page
+    from projections.reports.tag import build
+
+    wanted = _wanted(since, until)
+    found = _built(ctx, at, "tag", lambda source: build(source, tag, wanted))
+    writing.write(found, page(found), writing.chosen(format, output), table, output)
+
+
+@app.command("wave")
+def wave(
+    ctx: typer.Context,
+    wave: Wave,
+    at: At = None,
+    table: TableOption = None,
+    output: FileOption = None,
+    format: FormatOption = None,
+) -> None:
+    """One wave from init to its end: rollouts, adoption, who signed, what was pruned.
+
+    Example: waveledger report wave v48 -o v48.html
+    """
+    from cli.reports import writing
+    from cli.reports.pages.wave import page
+    from projections.reports.wave import build
+
+    found = _built(ctx, at, "wave", lambda source: build(source, wave))
+    writing.write(found, page(found), writing.chosen(format, output), table, output)
+
+
+@app.command("fleet")
+def fleet(
+    ctx: typer.Context,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    at: At = None,
+    table: TableOption = None,
+    output: FileOption = None,
+    format: FormatOption = None,
+) -> None:
+    """The fleet now and over time: versions, orphans, silent devices.
+
+    Example: waveledger report fleet -o fleet.html
+    """
+    from cli.reports import writing
+    from cli.reports.pages.fleet import page
+    from projections.reports.fleet import build
+
+    wanted = _wanted(since, until)
+    found = _built(ctx, at, "fleet", lambda source: build(source, wanted))
+    writing.write(found, page(found), writing.chosen(format, output), table, output)
+
+
+@app.command("activity")
+def activity(
+    ctx: typer.Context,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    at: At = None,
+    table: TableOption = None,
+    output: FileOption = None,
+    format: FormatOption = None,
+) -> None:
+    """Who did what, and when it was busy.
+
+    Example: waveledger report activity --since 2026-01-01T00:00:00Z
+    """
+    from cli.reports import writing
+    from cli.reports.pages.activity import page
+    from projections.reports.activity import build
+
+    wanted = _wanted(since, until)
+    found = _built(ctx, at, "activity", lambda source: build(source, wanted))
+    writing.write(found, page(found), writing.chosen(format, output), table, output)
+
+
+@app.command("expiry")
+def expiry(
+    ctx: typer.Context,
+    until: UntilOption = None,
+    at: At = None,
+    table: TableOption = None,
+    output: FileOption = None,
+    format: FormatOption = None,
+) -> None:
+    """What expires when (timestamps, targets, roots, keys), and which devices it would hit.
+
+    With --until only what expires up to then.
+
+    Example: waveledger report expiry
+    """
+    from cli.reports import writing
+    from cli.reports.pages.expiry import page
+    from projections.reports.expiry import build
+
+    wanted = _wanted(None, until)
+    found = _built(ctx, at, "expiry", lambda source: build(source, wanted))
+    writing.write(found, page(found), writing.chosen(format, output), table, output)
+
+
+def _wanted(since: str | None, until: str | None) -> Wanted:
+    from cli.errors import UsageError
+    from ledger.domain.values import parse_time, to_epoch
+
+    first, last = (None if text is None else to_epoch(parse_time(text)) for text in (since, until))
+    if first is not None and last is not None and first > last:
+        raise UsageError(problem="--since is after --until", command="report")
+    return Wanted(first, last)
+
+
+def _built(ctx: typer.Context, at: str | None, kind: str, build: Callable[[Source], _Report]) -> _Report:
+    """The report, of now or of the moment that ``--at`` names."""
+    with reading_ledger(ctx) as ledger:
+        if at is None:
+            head = events.head(ledger)
+            # A clock that is behind the ledger must not hide its newest events: time never goes back in there either.
+            now = max(settings_of(ctx).now, head.recorded_at)
+            return build(Source(ledger, ledger, head.size, now, telemetry=True))
+        from projections.at import asked
+
+        moment = moment_of(ctx, ledger, at)
+        with asked(ledger, moment.position, QUESTIONS[kind]) as past:
+            return build(Source(past, ledger, moment.position, moment.now, telemetry=False))

@@ -1,0 +1,33 @@
+"""A report as JSON: its dataclass as it is. Moments are RFC 3339; a duration's key says that it is in seconds."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from cli.output import when
+from projections.reports.values import Time
+
+_OMITTED = {"began"}  # what was only needed to build it
+
+
+def document(kind: str, report: Any) -> dict[str, Any]:
+    """The document of a report; what it was made from comes first, at the top level."""
+    found = _plain(report)
+    return {"report": kind, **found.pop("basis"), **found}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Time):
+        return when(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {
+            _key(field): _plain(getattr(value, field.name)) for field in fields(value) if field.name not in _OMITTED
+        }
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    return value
+
+
+def _key(field: Any) -> str:
+    return f"{field.name}_seconds" if str(field.type).startswith("Span") else str(field.name)

@@ -1,0 +1,82 @@
+"""The page of what expires when."""
+
+from __future__ import annotations
+
+from cli.reports import words
+from cli.reports.page import Bar, Column, Fact, Lane, LaneChart, Page, Section
+from cli.reports.pages.parts import MOST_LANES, named
+from projections.reports.expiry import Expiring, ExpiryReport
+
+_STATES = {"expired": "expired", "renew": "renew now", "fresh": "fresh"}
+
+
+def page(report: ExpiryReport) -> Page:
+    """The page."""
+    expired = sum(one.state == "expired" for one in report.expiring)
+    renew = sum(one.state == "renew" for one in report.expiring)
+    soonest = next((one for one in report.expiring if one.state != "expired"), None)
+    columns = [
+        Column("what", "What"),
+        Column("kind", "Kind"),
+        Column("expires", "Expires"),
+        Column("left_seconds", "Left", numeric=True),
+        Column("state", "State"),
+        Column("devices", "Devices hit", numeric=True),
+        Column("groups", "Of groups"),
+    ]
+    rows = [
+        (one.what, one.kind, one.expires, one.left, _STATES[one.state], one.devices, _groups(one))
+        for one in report.expiring
+    ]
+    until = f" up to {words.moment(report.until)} UTC" if report.until is not None else ""
+    return Page(
+        "expiry",
+        f"What expires in {report.basis.factory}",
+        f"{words.counted(len(report.expiring), 'document')}{until}, seen from {words.moment(report.basis.at)} UTC. "
+        "Once one has expired, the devices that see it refuse every update until it is renewed.",
+        report.basis,
+        None,
+        [
+            Fact("Expired", expired),
+            Fact("To renew", renew, "past half of their life"),
+            Fact("Fresh", len(report.expiring) - expired - renew),
+            Fact("Next to expire", soonest.left if soonest else None, soonest.what if soonest else "nothing"),
+            Fact("It would hit", soonest.devices if soonest else 0, "devices"),
+        ],
+        [Section("expiring", "By date", columns, rows, _chart(report)), _keys(report)],
+    )
+
+
+def _groups(one: Expiring) -> str | None:
+    return named(f"{hit.group or '(no group)'} {hit.devices}" for hit in one.groups)
+
+
+def _chart(report: ExpiryReport) -> LaneChart | None:
+    shown = report.expiring[:MOST_LANES]
+    if not shown:
+        return None
+    left = "" if len(shown) == len(report.expiring) else f" Only the first {len(shown)} are drawn."
+    return LaneChart(
+        "What is left of each life",
+        f"A bar from signing to expiry; the line is now.{left}",
+        min(one.since for one in shown),
+        max(report.basis.at, *(one.expires for one in shown)),
+        report.basis.at,
+        [Lane(one.what, [Bar(one.since, one.expires, _STATES[one.state], one.state)]) for one in shown],
+    )
+
+
+def _keys(report: ExpiryReport) -> Section:
+    columns = [
+        Column("repository", "Repository"),
+        Column("keyid", "Key"),
+        Column("roles", "Roles"),
+        Column("online", "Where"),
+        Column("expires", "Counts until"),
+    ]
+    rows = [
+        (key.repository, key.keyid, ", ".join(key.roles), "online" if key.online else "offline", key.expires)
+        for key in report.keys
+    ]
+    note = "A key has no expiry of its own: it counts until the root that lists it expires."
+    return Section("keys", "Keys", columns, rows, note=note)

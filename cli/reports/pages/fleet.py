@@ -1,0 +1,85 @@
+"""The page of the fleet."""
+
+from __future__ import annotations
+
+from cli.reports import words
+from cli.reports.page import Column, Fact, Page, Section
+from cli.reports.pages.parts import in_period, share_section
+from projections.reports.fleet import FleetReport, Silence
+
+
+def page(report: FleetReport) -> Page:
+    """The page."""
+    orphans = sum(version.orphans for version in report.versions)
+    facts = [
+        Fact("Production devices", report.production),
+        Fact("Test devices", report.test),
+        Fact("On an orphan", orphans, words.part(orphans, report.production)),
+        Fact("Held", sum(row.held for row in report.offered), "on what a canceled wave brought"),
+    ]
+    sections = [_offered(report), _versions(report), share_section(report.share, report.period, "the fleet")]
+    if report.silence is not None:
+        heard = report.silence.steps[0].devices + report.silence.steps[1].devices
+        facts.append(Fact("Heard of in a day", heard, words.part(heard, report.production + report.test)))
+        sections += _silence(report)
+    return Page(
+        "fleet",
+        f"Fleet of {report.basis.factory}",
+        f"{words.counted(report.production + report.test, 'device')} at {words.moment(report.basis.at)} UTC, and what "
+        f"they ran from {in_period(report.period)}.",
+        report.basis,
+        report.period,
+        facts,
+        sections,
+    )
+
+
+def _offered(report: FleetReport) -> Section:
+    columns = [
+        Column("tag", "Tag"),
+        Column("kind", "Offered"),
+        Column("wave", "Wave"),
+        Column("latest", "Newest", numeric=True),
+        Column("devices", "Devices", numeric=True),
+        Column("on_latest", "On the newest", numeric=True),
+        Column("orphans", "On an orphan", numeric=True),
+        Column("held", "Held", numeric=True),
+    ]
+    rows = [
+        (row.tag, row.kind, row.wave, row.latest, row.devices, row.on_latest, row.orphans, row.held)
+        for row in report.offered
+    ]
+    return Section("offered", "By what devices are offered", columns, rows)
+
+
+def _versions(report: FleetReport) -> Section:
+    columns = [
+        Column("version", "Version", numeric=True),
+        Column("devices", "Production devices", numeric=True),
+        Column("orphans", "Orphans among them", numeric=True),
+    ]
+    rows = [(row.version, row.devices, row.orphans) for row in report.versions]
+    return Section("versions", "By version", columns, rows, note="Version 0: none reported yet.")
+
+
+def _silence(report: FleetReport) -> list[Section]:
+    assert report.silence is not None
+    steps = Section(
+        "silence",
+        "When devices were last heard of",
+        [Column("within", "Last sign of life"), Column("devices", "Devices", numeric=True)],
+        [(_within(step), step.devices) for step in report.silence.steps],
+    )
+    longest = Section(
+        "longest",
+        "Longest silent",
+        [Column("uuid", "Device"), Column("name", "Name"), Column("tag", "Tag"), Column("seen_at", "Last heard of")],
+        [(device.uuid, device.name, device.tag, device.seen_at) for device in report.silence.longest],
+    )
+    return [steps, longest]
+
+
+def _within(step: Silence) -> str:
+    if step.never:
+        return "never"
+    return "longer ago" if step.within is None else f"within {words.span(step.within)}"

@@ -1,0 +1,58 @@
+// What a reader's eyes would tell, asked in the page: contrast of every text, and whether the page is wider than the window.
+(() => {
+  document.querySelectorAll("details").forEach((details) => { details.open = true; });
+  const parse = (color) => {
+    const found = color.match(/[\d.]+/g).map(Number);
+    return { r: found[0], g: found[1], b: found[2], a: found.length > 3 ? found[3] : 1 };
+  };
+  const luminance = ({ r, g, b }) => {
+    const linear = [r, g, b].map((v) => { v /= 255; return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; });
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+  };
+  const contrast = (a, b) => {
+    const [high, low] = [luminance(a), luminance(b)].sort((x, y) => y - x);
+    return (high + 0.05) / (low + 0.05);
+  };
+  const behind = (element) => {
+    for (let node = element; node; node = node.parentElement) {
+      const color = parse(getComputedStyle(node).backgroundColor);
+      if (color.a > 0) return color;
+    }
+    return { r: 255, g: 255, b: 255, a: 1 };
+  };
+  const behindDrawn = (element, style) => {
+    if (style.stroke !== "none") return parse(style.stroke); // a halo in the colour of the paper
+    const box = element.getBoundingClientRect();
+    const below = document.elementsFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+    for (const one of below) {
+      if (one !== element && one.closest("svg") && ["rect", "path", "circle"].includes(one.tagName)) {
+        const fill = getComputedStyle(one).fill;
+        if (fill !== "none") return parse(fill);
+      }
+    }
+    return behind(element.closest("figure"));
+  };
+  const pale = [];
+  let texts = 0;
+  for (const element of document.body.querySelectorAll("*")) {
+    const own = [...element.childNodes].filter((n) => n.nodeType === 3 && n.textContent.trim());
+    if (!own.length || ["title", "desc"].includes(element.tagName)) continue;
+    const range = document.createRange();
+    range.selectNodeContents(element);
+    const box = range.getBoundingClientRect();
+    if (!box.width || !box.height) continue;
+    const style = getComputedStyle(element);
+    const drawn = Boolean(element.closest("svg"));
+    const ratio = contrast(parse(drawn ? style.fill : style.color), drawn ? behindDrawn(element, style) : behind(element));
+    const size = parseFloat(style.fontSize);
+    const large = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700);
+    texts += 1;
+    if (ratio < (large ? 3 : 4.5)) pale.push(`${element.tagName}.${element.getAttribute("class")} ${own[0].textContent.trim()} ${ratio.toFixed(2)}`);
+  }
+  const small = [...document.querySelectorAll("svg text")].filter((t) => t.getBoundingClientRect().height < 10).length;
+  return {
+    texts, pale, small,
+    wide: document.documentElement.scrollWidth - window.innerWidth,
+    paper: getComputedStyle(document.body).backgroundColor,
+  };
+})()

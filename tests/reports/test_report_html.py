@@ -1,0 +1,170 @@
+"""The structure of HTML reports: nothing from elsewhere, readable without looking, charts that hold the numbers."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from cli.reports import drawing
+from cli.reports.document import document
+from cli.reports.html import html
+from cli.reports.page import Bar, BarChart, CurveChart, Lane, LaneChart, Series
+from tests.reports import reading
+from tests.reports.reading import Node
+from tests.reports.telling import PAGES, Story, hour
+from tests.support import DAY, HOUR
+
+KINDS = list(PAGES)
+
+
+@pytest.fixture(scope="module")
+def pages(story: Story) -> dict[str, tuple[Any, str, Node]]:
+    """Each report as JSON, as text and as elements."""
+    found = {}
+    for kind in KINDS:
+        report = story.ask(kind)
+        text = html(PAGES[kind](report))
+        found[kind] = document(kind, report), text, reading.parse(text)
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_comes_from_elsewhere(pages: dict[str, Any], kind: str) -> None:
+    """No script, no address, and a policy that forbids to load any."""
+    _, text, page = pages[kind]
+    attributes = [(n.tag, name, value) for n in page.all() for name, value in n.attributes.items()]
+
+    assert [found for found in attributes if found[1] in {"src", "srcset", "action", "poster", "data"}] == []
+    assert [value for _, name, value in attributes if name == "href"] == ["data:,"]
+    assert not re.search(r"url\(|@import|https?://|<script|<iframe", text)
+    policy = [n.attributes["content"] for n in page.find("meta") if "http-equiv" in n.attributes]
+    assert policy == ["default-src 'none'; style-src 'unsafe-inline'; img-src data:"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_page_can_be_heard(pages: dict[str, Any], kind: str) -> None:
+    """One h1, headings without gaps, tables with scopes, charts with a role, a title and a text, labels that exist."""
+    _, _, page = pages[kind]
+    levels = [int(n.tag[1]) for n in page.all() if n.tag in {"h1", "h2", "h3"}]
+    ids = [n.attributes["id"] for n in page.all() if "id" in n.attributes]
+    labels = [n.attributes["aria-labelledby"].split() for n in page.all() if "aria-labelledby" in n.attributes]
+
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    assert len(ids) == len(set(ids))
+    assert {label for found in labels for label in found} <= set(ids)
+    for table in page.find("table"):
+        assert all(h.attributes["scope"] == "col" for h in table.find("thead")[0].find("th"))
+        assert all(h.attributes["scope"] == "row" for h in table.find("tbody")[0].find("th"))
+    for figure in page.find("figure"):
+        svg = figure.find("svg")[0]
+        assert svg.attributes["role"] == "img"
+        assert svg.find("title")[0].text
+        assert svg.find("desc")[0].text
+    assert page.find("html")[0].attributes["lang"] == "en"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_table_stands_beside_each_chart(pages: dict[str, Any], kind: str) -> None:
+    """In the same section."""
+    _, _, page = pages[kind]
+    for section in page.find("section"):
+        if section.find("figure"):
+            assert section.find("table")
+
+
+def test_the_adoption_curve_is_the_data(pages: dict[str, Any]) -> None:
+    """From its path the numbers can be read back, as steps that hold until the next one."""
+    told, _, page = pages["wave"]
+    svg = reading.svg_of(page, "adoption")
+    start, end, top = (int(svg.attributes[f"data-{name}"]) for name in ("start", "end", "top"))
+    area = reading.shapes(page, "adoption")["run version 7 or above"]
+
+    def value(x: float, y: float) -> tuple[float, float]:
+        return start + x / drawing.SIDE * (end - start), top * (1 - y / drawing.SIDE)
+
+    corners = [value(x, y) for x, y in reading.path_points(area["d"])]
+    upper = corners[: len(corners) // 2]
+    expected = [(hour(1), 0), (hour(3), 0), (hour(3), 1), (hour(5), 1), (hour(5), 2), (hour(10), 2), (hour(10), 4),
+                (hour(30), 4), (hour(30), 7)]  # fmt: skip
+    assert len(upper) == len(expected)
+    assert all(abs(at - when) < 30 for (at, _), (when, _) in zip(upper, expected, strict=True))
+    assert all(abs(v - n) < 0.001 for (_, v), (_, n) in zip(upper, expected, strict=True))
+    assert all(abs(v) < 0.001 for _, v in corners[len(corners) // 2 :])
+    assert [point["updated"] for point in told["adoption"]] == [0, 1, 2, 4, 7]
+
+
+def test_stacked_versions_are_the_data(pages: dict[str, Any]) -> None:
+    """At the end of the time the edges of the areas are the sums of the versions below them."""
+    told, _, page = pages["tag"]
+    top = int(reading.svg_of(page, "share").attributes["data-top"])
+    shapes = reading.shapes(page, "share")
+    last = told["share"]["points"][-1]
+    total = 0
+    for version, count in zip(told["share"]["versions"], last["counts"], strict=True):
+        total += count
+        corners = reading.path_points(shapes[f"version {version}" if version else "none reported"]["d"])
+        upper = corners[len(corners) // 2 - 1]
+        assert abs(top * (1 - upper[1] / drawing.SIDE) - total) < 0.001
+    orphans = reading.path_points(shapes["orphans"]["d"])[-1]
+    assert abs(top * (1 - orphans[1] / drawing.SIDE) - last["orphans"]) < 0.001
+
+
+def test_the_lanes_are_the_waves(pages: dict[str, Any]) -> None:
+    """A bar begins and ends where its wave did."""
+    told, _, page = pages["waves"]
+    svg = reading.svg_of(page, "waves")
+    start, end = int(svg.attributes["data-start"]), int(svg.attributes["data-end"])
+    bars = {n.attributes["data-label"]: n.attributes for n in svg.find("rect") if "data-label" in n.attributes}
+
+    assert (start, end) == (hour(0), hour(74))
+    for label, first, hours in (("v7, version 7: complete", 1, 24), ("v8, version 8: canceled", 48, 2)):
+        assert abs(float(bars[label]["x"].rstrip("%")) - 100 * first / 74) < 1e-6
+        assert abs(float(bars[label]["width"].rstrip("%")) - 100 * hours / 74) < 1e-6
+    assert len(told["waves"]) == len(bars)
+
+
+def test_the_bars_are_the_activity(pages: dict[str, Any]) -> None:
+    """Heights are events."""
+    told, _, page = pages["activity"]
+    svg = reading.svg_of(page, "busy")
+    top = int(svg.attributes["data-top"])
+    heights = [float(n.attributes["height"].rstrip("%")) for n in svg.find("rect")]
+
+    assert [round(height * top / 100) for height in heights] == [one["events"] for one in told["busy"]]
+
+
+@pytest.mark.parametrize("highest", [0, 1, 2, 3, 4, 7, 8, 99, 100, 101, 1_000_000])
+def test_an_axis_ends_at_a_round_number_not_far_above(highest: int) -> None:
+    """Its top is at least the highest value and below three times that; lines are at whole numbers."""
+    chart = CurveChart("", "", 0, 10, [Series("a", "s6", [(0, highest)])], [])
+    drawn = drawing.curves(chart)
+
+    assert max(highest, 1) <= drawn.top < 3 * max(highest, 1)
+    assert drawn.rows[0].label == "0"
+    assert int(drawn.rows[-1].label.replace(",", "")) == drawn.top
+    assert 2 <= len(drawn.rows) <= 5
+
+
+@pytest.mark.parametrize(
+    "length", [0, 1, 59, HOUR, 5 * HOUR, DAY, 9 * DAY, 80 * DAY, 400 * DAY, 4000 * DAY, 40_000 * DAY]
+)
+def test_a_time_axis_fits_on_a_phone(length: int) -> None:
+    """At most six marks, in order and inside, each with another text."""
+    chart = LaneChart("", "", hour(0), hour(0) + length, hour(0), [Lane("x", [Bar(hour(0), None, "x", "active")])])
+    ticks = drawing.lanes(chart).columns
+
+    assert len(ticks) <= 6
+    assert [tick.place for tick in ticks] == sorted({tick.place for tick in ticks})
+    assert all(0 <= tick.place <= 100 for tick in ticks)
+    assert len({tick.label for tick in ticks}) == len(ticks)
+
+
+def test_a_chart_of_one_bar() -> None:
+    """It is as wide as it may be."""
+    drawn = drawing.columns(BarChart("", "", HOUR, Series("events", "s6", [(hour(0), 3)])))
+
+    assert [(round(bar.place, 6), round(bar.width, 6), bar.value) for bar in drawn.bars] == [(10, 80, 3)]

@@ -1,0 +1,301 @@
+"""What reports say of a story that was counted by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ledger.domain.wave import UnknownWave
+from projections.reports.expiry import GroupHit
+from projections.reports.fleet import Offered, Version
+from projections.reports.tag import ProductionTarget, UnknownTag
+from projections.reports.values import Span, Wanted
+from projections.reports.wave import Counts, Milestone
+from projections.reports.waves import Outcomes, Reason, WaveSummary
+from tests.reports.telling import Story, ask, builders, hour
+from tests.support import DAY, HOUR, Factory, device
+
+V7 = WaveSummary(
+    "v7", 7, "stable", "complete", hour(1), "alice", hour(2), hour(25), "bob", Span(DAY), 2, 5, (), None
+)  # fmt: skip
+V8 = WaveSummary(
+    "v8", 8, "stable", "canceled", hour(48), "bob", hour(48), hour(50), "bob", Span(2 * HOUR), 1, 2, (7,),
+    "reboots under load",
+)  # fmt: skip
+
+
+def test_waves_of_all_time(story: Story) -> None:
+    """Outcome, duration, rollouts, devices reached and the reason of every wave."""
+    report = story.ask("waves")
+
+    assert report.waves == (V7, V8)
+    assert report.outcomes == Outcomes(2, 0, 1, 1, Span(DAY), Span(2 * HOUR))
+    assert report.reasons == (Reason("reboots under load", 1),)
+    assert (report.period.since, report.period.until) == (hour(0), hour(74))
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "names"),
+    [(0, 0, []), (0, 1, ["v7"]), (25, 30, ["v7"]), (26, 47, []), (26, 48, ["v8"]), (10, 49, ["v7", "v8"])],
+)
+def test_waves_of_a_period(story: Story, since: int, until: int, names: list[str]) -> None:
+    """A wave belongs to a period in which it was active for a moment; both ends are included."""
+    report = story.ask("waves", wanted=Wanted(hour(since), hour(until)))
+
+    assert [wave.name for wave in report.waves] == names
+    assert report.outcomes.total == len(names)
+
+
+def test_a_wave_from_init_to_its_end(story: Story) -> None:
+    """Who did what when; the publication that first showed it is among it."""
+    report = story.ask("wave")
+
+    assert report.wave == V7
+    assert [(m.what, m.by, m.at) for m in report.timeline] == [
+        ("init", "alice", hour(1)),
+        ("signed", "alice", hour(1)),
+        ("rollout", "alice", hour(2)),
+        ("published", "alice", hour(2)),
+        ("rollout", "alice", hour(5)),
+        ("complete", "bob", hour(25)),
+    ]
+    assert [(r.group, r.full_group, r.listed, r.devices, r.reached) for r in report.rollouts] == [
+        ("canary", True, False, 2, 2),
+        (None, False, True, 3, 5),
+    ]
+    assert [(s.by, s.at, s.keyid, s.again) for s in report.signatures] == [
+        ("alice", hour(1), story.factory.keys.targets[0].keyid, False)
+    ]
+    assert report.targets == ("amd64-lmp-7", "arm64-lmp-7")
+    assert (report.threshold, report.source_tag, report.pruned_targets) == (2, None, ())
+
+
+def test_the_adoption_of_a_wave(story: Story) -> None:
+    """Devices on the tag, at or above the number and on it, from each change on, until no more follow."""
+    report = story.ask("wave")
+
+    assert [(p.at, p.devices, p.updated, p.on_wave) for p in report.adoption] == [
+        (hour(1), 8, 0, 0),
+        (hour(3), 8, 1, 1),
+        (hour(5), 8, 2, 2),
+        (hour(10), 8, 4, 4),
+        (hour(30), 8, 7, 7),
+    ]
+    assert report.milestones == (
+        Milestone(10, hour(3), Span(2 * HOUR)),
+        Milestone(50, hour(10), Span(9 * HOUR)),
+        Milestone(90, hour(40), Span(39 * HOUR)),  # the last one moved away
+        Milestone(100, hour(40), Span(39 * HOUR)),
+    )
+    assert report.counts == Counts(total=7, updated=7, scheduled=0, unscheduled=0)
+
+
+def test_the_adoption_of_a_canceled_wave(story: Story) -> None:
+    """Its end comes before anybody else's: one device ran it."""
+    report = story.ask("wave", wave="v8")
+
+    assert [(p.at, p.devices, p.updated, p.on_wave) for p in report.adoption] == [
+        (hour(48), 7, 0, 0),
+        (hour(49), 7, 1, 1),
+        (hour(50), 7, 1, 1),
+    ]
+    assert report.timeline[-1].what == "cancel"
+    assert [m.at for m in report.milestones] == [hour(49), None, None, None]
+
+
+def test_what_a_wave_pruned(factory: Factory) -> None:
+    """Only a completed wave took anything out of production; then its targets are named."""
+    factory.build(1, 2)
+    factory.init("a", 1)
+    factory.complete("a")
+    factory.init("b", 2, prune=(1,))
+    build = builders("b", "release")["wave"]
+    assert (ask(factory, build).wave.prune, ask(factory, build).pruned_targets) == ((1,), ())
+    factory.complete("b")
+
+    assert ask(factory, build).pruned_targets == ("amd64-lmp-1", "arm64-lmp-1")
+
+
+def test_signatures_of_several_holders_and_signing_anew(tmp_path: Path) -> None:
+    """Each holder's signature is told, and those of a re-sign apart from them."""
+    factory = Factory(tmp_path / "two.db", holders=2, threshold=3)
+    factory.build(1)
+    factory.init("w", 1)
+    factory.wait(HOUR)
+    factory.sign("w", 1)
+    factory.resign("w", days=400)
+    report = ask(factory, builders("w", "release")["wave"])
+    factory.close()
+    first, second = (pair.keyid for pair in factory.keys.targets)
+
+    assert [(s.keyid, s.again) for s in report.signatures] == [
+        (first, False), (second, False), (first, True), (second, True),
+    ]  # fmt: skip
+
+
+def test_the_releases_of_a_tag(story: Story) -> None:
+    """Its waves, its production targets, and what its devices run."""
+    report = story.ask("tag")
+
+    assert report.releases == (V7, V8)
+    assert report.now.targets == (ProductionTarget("amd64-lmp-7", 7), ProductionTarget("arm64-lmp-7", 7))
+    assert (report.now.latest, report.now.active_wave) == (7, None)
+    assert (report.now.devices, report.now.on_latest, report.now.on_orphan) == (7, 6, 1)
+
+
+def test_versions_over_time(story: Story) -> None:
+    """A tag's devices by version from each change on; while its wave is active, its number is no orphan."""
+    report = story.ask("tag")
+
+    assert report.share.versions == (0, 7, 8)
+    assert [(p.at, p.devices, p.orphans, p.counts, p.other) for p in report.share.points] == [
+        (hour(0), 8, 0, (8, 0, 0), 0),
+        (hour(3), 8, 0, (7, 1, 0), 0),
+        (hour(5), 8, 0, (6, 2, 0), 0),
+        (hour(10), 8, 0, (4, 4, 0), 0),
+        (hour(30), 8, 0, (1, 7, 0), 0),
+        (hour(40), 7, 0, (0, 7, 0), 0),
+        (hour(49), 7, 0, (0, 6, 1), 0),
+        (hour(50), 7, 1, (0, 6, 1), 0),
+        (hour(74), 7, 1, (0, 6, 1), 0),
+    ]
+
+
+def test_a_part_of_the_history_begins_where_the_one_before_ended(story: Story) -> None:
+    """Its first point is the state at its beginning, its last one that at its end."""
+    report = story.ask("tag", wanted=Wanted(hour(6), hour(41)))
+
+    assert [(p.at, p.devices, p.counts) for p in report.share.points] == [
+        (hour(6), 8, (6, 2)),
+        (hour(10), 8, (4, 4)),
+        (hour(30), 8, (1, 7)),
+        (hour(40), 7, (0, 7)),
+        (hour(41), 7, (0, 7)),
+    ]
+    assert report.releases == (V7,)
+
+
+def test_the_fleet(story: Story) -> None:
+    """Who is offered what, by version, and who was heard of when."""
+    report = story.ask("fleet")
+
+    assert (report.production, report.test) == (9, 1)
+    assert report.offered == (
+        Offered("beta", "production", None, 0, 2, 0, 0, 0),
+        Offered("main", "ci", None, 9, 1, 0, 0, 0),
+        Offered("stable", "production", None, 7, 7, 6, 1, 1),
+    )
+    assert report.versions == (Version(0, 2, 0), Version(7, 6, 0), Version(8, 1, 1))
+    steps = [(s.within, s.never, s.devices) for s in report.silence.steps]
+    assert steps == [
+        (4 * HOUR, False, 0), (DAY, False, 0), (7 * DAY, False, 7), (30 * DAY, False, 0), (None, False, 0),
+        (None, True, 3),
+    ]  # fmt: skip
+    assert [d.uuid for d in report.silence.longest] == ["c1", "e0", "e1", "e2", "e3", "e4", "c0"]
+    assert report.silence.longest[0].seen_at == hour(4)
+    last = report.share.points[-1]
+    assert (last.devices, last.orphans, last.counts) == (9, 1, (2, 6, 1))
+
+
+def test_activity(story: Story) -> None:
+    """Events by actor and kind add up to the ledger, and so do the bars."""
+    report = story.ask("activity")
+    alice, bob = report.actors[:2]
+
+    assert [(a.actor, a.role) for a in report.actors] == [("alice", "owner"), ("bob", "admin")]
+    assert (alice.inits, alice.signatures, alice.rollouts, alice.completions, alice.cancels) == (1, 1, 2, 0, 0)
+    assert (bob.inits, bob.signatures, bob.rollouts, bob.completions, bob.cancels) == (1, 1, 1, 1, 1)
+    assert (alice.publications, bob.publications) == (2, 3)
+    assert (alice.imports, bob.imports) == (5, 3)
+    assert (bob.first_at, bob.last_at) == (hour(25), hour(50))
+    assert sum(a.events for a in report.actors) == report.events == story.factory.head()[0]
+    assert sum(one.events for one in report.busy) == report.events
+    assert [one.since for one in report.busy] == list(range(report.busy[0].since, hour(74) + 1, report.width))
+
+
+def test_activity_of_a_period(story: Story) -> None:
+    """Only what was recorded in it, both ends included."""
+    report = story.ask("activity", wanted=Wanted(hour(3), hour(5)))
+
+    assert [(a.actor, a.imports, a.rollouts) for a in report.actors] == [("alice", 2, 1)]
+    assert report.actors[0].events == report.events == 4  # two reports, a rollout, and its devices
+
+
+def test_what_expires(story: Story) -> None:
+    """Timestamps, targets, roots and keys, soonest first, with the devices that each would hit."""
+    report = story.ask("expiry")
+    found = {one.what: one for one in report.expiring}
+
+    assert [one.expires for one in report.expiring] == sorted(one.expires for one in report.expiring)
+    assert {one.kind for one in report.expiring} == {"timestamp", "targets", "root"}
+    assert found["the timestamp of view production/stable"].devices == 6
+    assert found["the timestamp of view held/v8"].groups == (GroupHit("canary", 1),)
+    assert found["the timestamp of view ci/main"].devices == 1
+    assert found["the production root, version 1"].devices == 9
+    assert found["the production root, version 1"].groups == (
+        GroupHit("", 1), GroupHit("canary", 2), GroupHit("europe", 6),
+    )  # fmt: skip
+    assert found["the ci root, version 1"].devices == 1
+    stable = found["the timestamp of view production/stable"]
+    assert (stable.expires, stable.left, stable.state) == (hour(50) + 7 * DAY, Span(6 * DAY), "fresh")
+    offline = {key.keyid: key.roles for key in report.keys if not key.online}
+    assert offline == {
+        story.factory.keys.root.keyid: ("root",),
+        story.factory.keys.targets[0].keyid: ("targets",),
+    }
+
+
+def test_what_expired_and_what_is_to_be_renewed(story: Story) -> None:
+    """From half of a life on it is to be renewed, and expired from its last second on."""
+
+    def state(now: int) -> tuple[str, int]:
+        report = ask(story.factory, builders("v7", "stable")["expiry"], now)
+        one = next(one for one in report.expiring if one.what == "the timestamp of view production/stable")
+        return one.state, one.left
+
+    end = hour(50) + 7 * DAY
+    assert state(end - 4 * DAY) == ("fresh", 4 * DAY)
+    assert state(end - 7 * DAY // 2) == ("renew", 7 * DAY // 2)
+    assert state(end - 1) == ("renew", 1)
+    assert state(end) == ("expired", 0)
+
+
+def test_what_expires_up_to_a_time(story: Story) -> None:
+    """With an end, what expires later is left out, keys too."""
+    until = hour(50) + 7 * DAY
+    report = story.ask("expiry", wanted=Wanted(None, until))
+
+    assert report.expiring
+    assert {one.kind for one in report.expiring} == {"timestamp"}
+    assert report.keys == ()
+
+
+def test_a_wave_that_nobody_got_hits_nobody(factory: Factory) -> None:
+    """Its targets expire all the same, and are told."""
+    factory.build(1)
+    factory.register(device("a"))
+    factory.init("w", 1, days=30)
+    report = ask(factory, builders("w", "release")["expiry"])
+    (wave,) = [one for one in report.expiring if one.kind == "targets"]
+
+    assert (wave.what, wave.devices) == ("the targets of wave w, not rolled out yet", 0)
+
+
+def test_unknown_names(factory: Factory) -> None:
+    """No such wave, no such tag."""
+    with pytest.raises(UnknownWave):
+        ask(factory, builders("nope", "nope")["wave"])
+    with pytest.raises(UnknownTag):
+        ask(factory, builders("nope", "nope")["tag"])
+
+
+def test_the_basis_is_the_ledger(story: Story) -> None:
+    """Position and root are those of the ledger; the checkpoint is the last one that was signed below it."""
+    basis = story.ask("fleet").basis
+    size, root = story.factory.head()
+
+    assert (basis.head.position, basis.head.root) == (size, root.hex())
+    assert basis.checkpoint is not None
+    assert basis.checkpoint.position < size
+    assert basis.checkpoint.note.startswith(f"waveledger/acme\n{basis.checkpoint.position}\n")
