@@ -60,7 +60,7 @@ def at(seen: Seen, moment: int) -> dict[str, tuple[Counter[int], int]]:
     return seen[max(known for known in seen if known <= moment)]
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2, 5])
 def test_reports_say_what_the_model_says(simple: Factory, tmp_path: Path, seed: int) -> None:
     """Versions and orphans at every moment, waves, offers, silence, devices hit, and who did what."""
     history_, seen = told(simple, tmp_path / "ledger.db", seed)
