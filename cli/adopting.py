@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cli import newledger
 from cli.settings import Settings
+from ledger.domain.errors import TufFailure
 from ledger.domain.values import format_time, from_epoch
 
 if TYPE_CHECKING:
@@ -17,6 +18,16 @@ if TYPE_CHECKING:
     from ledger.application.adoption import Adoption, FindSigner, Production
     from ledger.application.factory import FactoryKeys
     from ledger.tuf.keypair import Ask, Signer
+
+
+class NotAHolder(TufFailure):
+    """A key that was given is none of those that the repository's holders have, or it leaves with the adoption."""
+
+    message = "none of the keys in {path} is a {role} key of the root that is adopted, and stays"
+    hint = "name the file of a holder; the {role} keys that stay: {stay}"
+    path: str
+    role: str
+    stay: str
 
 
 @dataclass(frozen=True)
@@ -143,11 +154,16 @@ def _keyid(source: str, ask: Ask, newest: Root) -> str:
 
 
 def _find(source: str, role: str, ask: Ask, newest: Root) -> FindSigner:
+    from ledger.tuf.errors import NoMatchingKey
     from ledger.tuf.keys import find_offline_signer, load_signers
 
     signers = load_signers(source, ask, newest.keys.values())
 
     def find(root: Root, online: Collection[str]) -> Signer:
-        return find_offline_signer(signers, root, role, source, exclude=online)
+        try:
+            return find_offline_signer(signers, root, role, source, exclude=online)
+        except NoMatchingKey:
+            stay = ", ".join(keyid for keyid in root.roles[role].keyids if keyid not in online)
+            raise NotAHolder(path=source, role=role, stay=stay) from None
 
     return find

@@ -102,12 +102,12 @@ def destination(where: str) -> Destination:
 
     if "://" not in where:
         return Directory(Path(where))
-    url = urlsplit(where)
-    if url.scheme == "file" and url.netloc in {"", "localhost"}:
-        return Directory(Path(unquote(url.path)))
     from projections.tuf.objects import open_url, without_password
 
     try:
+        url = urlsplit(where)
+        if url.scheme == "file" and url.netloc in {"", "localhost"}:
+            return Directory(Path(unquote(url.path)))
         return open_url(where)
     except (ImportError, ValueError) as problem:
         raise UnsupportedDestination(where=without_password(where), problem=str(problem)) from None

@@ -52,7 +52,7 @@ def _show(ledger: Ledger, place: str, came: Attempt, format: Format | None, *, r
         "views": views,
         "ci_root": came.ci_root,
         "problems": [str(problem) for problem in came.problems],
-        "next_expiry": {"what": first.what, "at": when(first.expires)} if first else None,
+        "next_expiry": {"what": first.what.rstrip(","), "at": when(first.expires)} if first else None,
         "refresh_before": when(before),
         "dry_run": dry_run,
     }
@@ -66,7 +66,7 @@ def _show(ledger: Ledger, place: str, came: Attempt, format: Format | None, *, r
     if came.ci_root:
         lines.append(f"{'would renew' if dry_run else 'renewed'} the CI root: version {came.ci_root}")
     if first and refresh:
-        lines.append(f"next to expire: {first.what}, at {when(first.expires)}")
+        lines.append(f"next to expire: {first.what.rstrip(',')}, at {when(first.expires)}")
     if before and refresh:
         lines.append(f"refresh again before {when(before)}: half of the timestamps' life")
     show(Output(document, lines=lines), format)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ledger.domain.errors import CheckFailed, LedgerError, NotFound, Refused, StorageFailure
+from ledger.domain.errors import CheckFailed, LedgerError, NotFound, Refused
 
 
 class UsageError(LedgerError):
@@ -206,17 +206,6 @@ class NothingPublishedThere(NotFound):
     hint = "name the directory or URL that devices are served from, as for waveledger tuf publish"
     where: str
     repository: str
-
-
-class RootAhead(StorageFailure):
-    """The destination has a root that the ledger does not know, so what this ledger signs would be refused."""
-
-    message = "{where} has version {found} of the root of {repository}, and the newest of the ledger is {known}"
-    hint = "restore the newest ledger: only the one that published that root knows its keys"
-    where: str
-    repository: str
-    found: int
-    known: int
 
 
 class NothingPublished(NotFound):

@@ -26,7 +26,12 @@ def export(
     came = exporting.export(ledger, keys, name, directory, days=days, dry_run=dry_run)
     show(_output(came, directory, dry_run=dry_run), format)
     if came.chosen.wave:
-        say("for the wave's own devices: others that take it are refused online while the wave is active")
+        # A wave's document is above production's, a held one below it.
+        say(
+            "for the devices that are held: others that take it are offered what the canceled wave brought"
+            if came.chosen.view.startswith("held/")
+            else "for the wave's own devices: others that take it are refused online while the wave is active"
+        )
     if came.life.bound:
         say(f"it lives shorter than {exporting.DEFAULT_DAYS} days: {came.life.bound}")
     if dry_run:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ledger.application.live import SignedAnew
     from ledger.application.rootchange import Changed
+    from ledger.application.waiting import Waiting
     from ledger.session import Ledger
 
 
@@ -50,6 +51,7 @@ def show_change(
         "expires": when(int(changed.root.expires.timestamp())),
         **what,
         "resigned": resigned_document(changed.resigned),
+        "waiting": waiting_document(changed.waiting),
         "unbridged": list(changed.unbridged),
         "devices_at_risk": list(risk),
         "dry_run": dry_run,
@@ -57,6 +59,8 @@ def show_change(
     said = [f"production root {changed.root.version}, expires {document['expires']}", *lines]
     show(Output(document, lines=said + resigned_lines(changed.resigned)), format)
     say_waiting(changed.resigned)
+    for line in waiting_lines(changed.waiting):
+        say(line)
     if changed.unbridged:
         warn_once(
             f"{', '.join(one.replace(':', ' ') for one in changed.unbridged)}: not signed by enough of the old keys"
@@ -98,6 +102,28 @@ def resigned_lines(resigned: Sequence[SignedAnew]) -> list[str]:
     ]
 
 
+def waiting_document(waiting: Sequence[Waiting]) -> list[dict[str, Any]]:
+    """The waves that go on waiting for signatures, as JSON: whose they keep, and whose count no more."""
+    return [
+        {
+            "owner": one.owner,
+            "keyids": list(one.keyids),
+            "removed": list(one.changed.removed),
+            "missing": one.missing,
+        }
+        for one in waiting
+    ]
+
+
+def waiting_lines(waiting: Sequence[Waiting]) -> list[str]:
+    """The same in words."""
+    return [
+        f"wave {one.changed.wave} waits for {one.missing} more: waveledger waves sign {one.changed.wave} -k KEYS"
+        + (f"; of no account any more: key {', '.join(one.changed.removed)}" if one.changed.removed else "")
+        for one in waiting
+    ]
+
+
 def say_waiting(resigned: Sequence[SignedAnew]) -> None:
     """Which waves wait for holders: the change of keys did not sign for them."""
     for one in resigned:
@@ -134,10 +160,16 @@ def change_lines(changes: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def finish(
-    ctx: typer.Context, ledger: Ledger, resigned: Sequence[SignedAnew], topics: Sequence[str], *, dry_run: bool
+    ctx: typer.Context,
+    ledger: Ledger,
+    resigned: Sequence[SignedAnew],
+    topics: Sequence[str],
+    *,
+    waiting: Sequence[Waiting] = (),
+    dry_run: bool,
 ) -> None:
     """Publish, or say what a dry run would have appended."""
     if dry_run:
-        say_dry_run([*(one.event(0).topic for one in resigned), *topics])
+        say_dry_run([*(one.event(0).topic for one in resigned), *(one.changed.topic for one in waiting), *topics])
     else:
         publish_now(ctx, ledger)

@@ -19,6 +19,7 @@ import typer
 
 from cli.context import reading, settings_of
 from cli.errors import UsageError
+from cli.output import warn
 from cli.signing import asker, open_online, open_signers
 from ledger.domain.values import from_epoch
 
@@ -231,7 +232,13 @@ def new_online_key(
         rehearse(thought_of)
     if dry_run and waiting:
         return waiting
-    return new_online(directory, name, newest_root(ctx, repository).version + 1, retired, asker(ctx))
+    new = new_online(directory, name, newest_root(ctx, repository).version + 1, retired, asker(ctx))
+    if waiting is None and any(b"ENCRYPTED" in path.read_bytes() for path in directory.glob("*.pem")):
+        warn(
+            f"the new key {name} in {directory} is not encrypted, and others there are: openssl pkey -in KEY.pem "
+            "-aes256 -out LOCKED.pem"
+        )
+    return new
 
 
 def _chains(ctx: typer.Context) -> list[Root]:

@@ -14,6 +14,8 @@ from cli.context import reading, settings_of
 from cli.lazy import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from securesystemslib.signer import Key
     from sqlalchemy import Connection
 
@@ -60,12 +62,15 @@ def find_with(ctx: typer.Context, source: str) -> FindSigner:
     return lambda root, online: find_offline_signer(signers, root, "targets", source, exclude=online)
 
 
-def open_online(ctx: typer.Context) -> OnlineKeys | None:
-    """The configured online keys, also under the keyids that the roots have for them; None where there are none."""
+def open_online(ctx: typer.Context, also: Iterable[Key] = ()) -> OnlineKeys | None:
+    """The configured online keys, also under the keyids that the roots have for them; None where there are none.
+
+    `also` are keys of roots that the ledger does not know yet.
+    """
     from ledger.tuf.online import find_online
 
     with reading(ctx) as connection:
-        known = {key.keyid: key for key in listed_keys(connection)}
+        known = {key.keyid: key for key in (*listed_keys(connection), *also)}
     return find_online(settings_of(ctx).online_keys, known, asker(ctx))
 
 

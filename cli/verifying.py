@@ -26,17 +26,21 @@ _CAUSES = {
     "MissingView": "behind",
     "NoViews": "behind",
     "RootNotReached": "roots",
+    "UnsignedMetadataError": "forged",
     "UnknownView": "unknown",
 }
-# The worst first.
+_CHANGED = (
+    "somebody changed it. waveledger tuf publish NEW-DIR writes the tree again, from the ledger: compare the two, and "
+    "serve the new one"
+)
+# The worst first. A tree that is ahead has files, too, that this ledger does not know: its own would take clients back.
 _ADVICE = {
-    "changed": (
-        "somebody changed it. waveledger tuf publish NEW-DIR writes the tree again, from the ledger: compare the two, "
-        "and serve the new one"
-    ),
+    "forged": _CHANGED,
     "ahead": (
-        "an older ledger was restored, or it is another ledger's tree: waveledger tuf publish {place} tells the way out"
+        "an older ledger was restored, or it is another ledger's tree: waveledger tuf publish {place} tells the way "
+        "out. Serve no other tree meanwhile: it would take clients back"
     ),
+    "changed": _CHANGED,
     "unknown": (
         "left by a ledger that is lost (after targets resign --above), or put there by somebody: no device is sent to "
         "a view that the ledger does not know; look at it, and delete it"
@@ -59,7 +63,7 @@ def verify(ctx: typer.Context, place: str, now: datetime | None, format: Format 
     from projections.tuf.checkup import Report
 
     shown = place
-    is_bundle = "://" not in place and (Path(place) / bundle.NAME).is_file()
+    is_bundle = _is_bundle(place)
     if is_bundle:
         report = Report(*bundle.check(bundle.reader(Path(place)), _ledger(ctx, no_ledger=no_ledger), now))
     else:
@@ -69,8 +73,17 @@ def verify(ctx: typer.Context, place: str, now: datetime | None, format: Format 
     _show(report, format, is_bundle=is_bundle)
     if report.findings:
         raise ProblemsFound(
-            count=len(report.findings), what=shown, advice=_advice(report.findings, shown, is_bundle=is_bundle)
+            count=len(report.findings), what=shown, advice=advice(report.findings, shown, is_bundle=is_bundle)
         )
+
+
+def _is_bundle(place: str) -> bool:
+    from projections.tuf import bundle
+
+    try:
+        return "://" not in place and (Path(place) / bundle.NAME).is_file()
+    except OSError:
+        return False  # nothing at all can be read there: whoever looks for a tree says so
 
 
 def _look_at_tree(ctx: typer.Context, target: Destination, now: datetime | None, *, no_ledger: bool) -> Report:
@@ -142,7 +155,7 @@ def _show(report: Report, format: Format | None, *, is_bundle: bool) -> None:
     show(Output(document, tables), format)
 
 
-def _advice(findings: list[Finding], place: str, *, is_bundle: bool) -> str:
+def advice(findings: list[Finding], place: str, *, is_bundle: bool) -> str:
     """What helps with the worst of the findings: what was changed by somebody before what only grew old."""
     causes = {_cause(found) for found in findings}
     if is_bundle:

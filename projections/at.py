@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import NamedTuple
 
-from sqlalchemy import Column, Connection, Index, MetaData, Table, create_engine, text
+from sqlalchemy import Column, Connection, MetaData, Table, create_engine, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.pool import StaticPool
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -31,7 +31,7 @@ from ledger.store import bulk, events, tables
 from ledger.store.events import PLAIN
 from projections import runner
 from projections.questions import EVERYTHING, Question
-from projections.tables import shared_tables
+from projections.tables import LATE, shared_tables
 
 # What queries read of the events themselves, whatever is asked: the factory, and when something was signed.
 KEPT = ("factory.initialized/1", "root.published/1", "wave.resigned/1", "targets.resigned/1")
@@ -167,11 +167,8 @@ def _tables() -> _Tables:
     parts = [shared_tables(), *(fold.tables(0) for fold in runner.folds()), _ledger_tables()]
     made = [table for part in parts for table in part.tables.values()]
     indexes = [index for table in made for index in table.indexes]
-    early = [index for index in indexes if index.unique or _is_partial(index)]
-    # Of the wide index on the devices' tags, folds need that it tells whether any device was removed.
-    device = next(table for table in made if table.name == "fleet_device")
-    early.append(Index("ix_removed", device.c.tag, sqlite_where=text("tag = 0")))
-    late = [index for index in indexes if index not in early]
+    early = [index for index in indexes if not index.info.get(LATE)]
+    late = [index for index in indexes if index.info.get(LATE)]
     return _Tables(
         _statements([*map(CreateTable, made), *map(CreateIndex, early)]), _statements(map(CreateIndex, late))
     )
@@ -188,7 +185,3 @@ def _ledger_tables() -> MetaData:
     Table("event", metadata, *(Column(c.name, c.type, primary_key=c.primary_key) for c in columns))
     tables.head.to_metadata(metadata)
     return metadata
-
-
-def _is_partial(index: Index) -> bool:
-    return index.dialect_options["sqlite"]["where"] is not None

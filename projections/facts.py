@@ -20,7 +20,7 @@ from projections.queries import expiry
 _IN = 500  # values in one IN list: far below what SQLite (32,766) and PostgreSQL (65,535) take
 
 _DEVICE = (
-    "SELECT d.uuid, d.name, h.name, t.name, g.name, d.production, r.name, d.reported_at, s.confirmed_at "
+    "SELECT d.uuid, d.name, h.name, t.name, g.name, d.production, r.name, d.reported_at, s.confirmed_at, d.number "
     "FROM $texts CROSS JOIN fleet_device d JOIN fleet_name h ON h.kind = 'hardware' AND h.id = d.hw "
     "JOIN fleet_name t ON t.kind = 'tag' AND t.id = d.tag "
     "LEFT JOIN fleet_name g ON g.kind = 'group' AND g.id = d.grp "
@@ -134,7 +134,7 @@ class Facts:
     def running(self, connection: Connection, uuids: Sequence[str]) -> dict[str, Running]:
         """What those of the devices that are in the fleet run."""
         rows = bulk.lookup(connection, _DEVICE, uuids)
-        return {row[0]: Running(row[6], max(row[7], row[8] or 0)) for row in rows}
+        return {row[0]: Running(row[6], max(row[7], row[8] or 0), row[9]) for row in rows}
 
     def numbers(self, connection: Connection, targets: Sequence[str]) -> Mapping[str, int]:
         """The numbers of those targets that the ledger ever had."""

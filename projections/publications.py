@@ -134,8 +134,8 @@ def _bundle_exported(fold: Fold, connection: Connection, row: Row, data: Data) -
 
 def _raise(fold: Fold, connection: Connection, row: Row, repository: str, above: tuple[int, int]) -> None:
     key = {"repository": repository}
-    statement = fold.sql("SELECT metadata, targets FROM {release_raised} WHERE repository = :repository")
-    before = connection.execute(statement, key).first() or (0, 0)
+    statement = "SELECT metadata, targets FROM {release_raised} WHERE repository = :repository"
+    before = next(iter(fold.rows(connection, statement, key)), (0, 0))
     metadata, targets = (max(pair) for pair in zip(before, above, strict=True))
     fold.run(connection, "DELETE FROM {release_raised} WHERE repository = :repository", key)
     fold.insert(

@@ -28,6 +28,8 @@ from projections import publications, tags
 from projections.fold import Data, Fold
 from projections.tables import release_tables
 
+_TAG = f"SELECT {', '.join(tags.COLUMNS)} FROM {{release_tag}} WHERE tag = :tag"
+
 HELD_RANK, PRODUCTION_RANK, WAVE_RANK = 1, 2, 3  # the direction devices move, so the order versions are given in
 
 
@@ -54,6 +56,7 @@ class Releases(Fold):
             "wave.initialized/1": self._wave_initialized,
             "wave.signed/1": self._wave_signed,
             "wave.resigned/1": self._wave_resigned,
+            "wave.holders-changed/1": self._wave_holders_changed,
             "wave.rolled-out/1": self._wave_rolled_out,
             "wave.completed/1": self._wave_completed,
             "wave.canceled/1": self._wave_canceled,
@@ -138,8 +141,8 @@ class Releases(Fold):
             self._touch_ci_view(connection, f"ci/{tag}", row.position)
 
     def _tags_of(self, connection: Connection, names: list[str]) -> set[str]:
-        statement = self.sql("SELECT tag FROM {release_ci_tag} WHERE name = :name")
-        return {tag for name in names for (tag,) in connection.execute(statement, {"name": name})}
+        statement = "SELECT tag FROM {release_ci_tag} WHERE name = :name"
+        return {tag for name in names for (tag,) in self.rows(connection, statement, {"name": name})}
 
     def _touch_ci_view(self, connection: Connection, view: str, position: int) -> None:
         found = {"view": view, "position": position}
@@ -209,6 +212,14 @@ class Releases(Fold):
             "release_signature",
             ("wave", "place", "keyid"),
             [(data["wave"], place, signer["keyid"]) for place, signer in enumerate(data["signers"], start=1)],
+        )
+
+    def _wave_holders_changed(self, connection: Connection, row: Row, data: Data) -> None:
+        self.run(connection, "UPDATE {release_wave} SET threshold = :threshold WHERE wave = :wave", data)
+        self.many(
+            connection,
+            "DELETE FROM {release_signature} WHERE wave = ? AND keyid = ?",
+            [(data["wave"], keyid) for keyid in data["removed"]],
         )
 
     def _wave_rolled_out(self, connection: Connection, row: Row, data: Data) -> None:
@@ -304,9 +315,8 @@ class Releases(Fold):
 
     def tag(self, connection: Connection, name: str) -> Tag:
         """The state of a tag."""
-        statement = self.sql("SELECT * FROM {release_tag} WHERE tag = :tag")
-        row = connection.execute(statement, {"tag": name}).mappings().first()
-        return Tag(name) if row is None else tags.from_row(dict(row))
+        found = self.rows(connection, _TAG, {"tag": name})
+        return tags.from_row(dict(zip(tags.COLUMNS, found[0], strict=True))) if found else Tag(name)
 
 
 def _seconds(text: str) -> int:

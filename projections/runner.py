@@ -3,7 +3,8 @@
 Rules of this module:
 
 * A projection's row in ``projection`` says up to which position it has folded. One that is behind catches up first.
-* A rebuild folds into new tables in chunks, each a transaction of its own, and swaps at the end under the lock, where
+* A rebuild folds into new tables in chunks, each a transaction of its own, makes the indexes that folding does not ask
+  when all rows are there, one a transaction, and swaps at the end under the lock, where
   it folds what was appended meanwhile. Readers never see half of one. A killed rebuild leaves new tables behind that
   the next one drops; the live ones were never touched.
 * Making and dropping those tables is the only DDL outside `init` and `migrate`, and only `rebuild` does it.
@@ -16,8 +17,9 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Engine, MetaData, create_engine, text
+from sqlalchemy import Connection, Engine, Index, MetaData, create_engine, text
 from sqlalchemy.pool import StaticPool
+from sqlalchemy.schema import CreateTable
 
 from ledger.codec import require_known
 from ledger.domain.errors import Conflict
@@ -28,9 +30,10 @@ from projections.compare import Difference, differences
 from projections.fleet import Fleet
 from projections.fold import Fold
 from projections.releases import Releases
-from projections.tables import NEW, shared_tables
+from projections.tables import LATE, NEW, shared_tables
 
-CHUNK = 2000  # events a transaction of a rebuild; a fleet event holds up to 1,000 devices
+CHUNK = 2000  # events a transaction of a rebuild, at most
+CHUNK_BYTES = 16_000_000  # of payload, or a little more: some 200,000 devices
 REPLAY_CHUNK = 200  # events in memory of a verify, some 100 KB each when they are the fleet's
 
 Progress = Callable[[int, int], None]
@@ -107,9 +110,10 @@ def rebuild(engine_: Engine, name: str, progress: Progress | None = None) -> int
     with engine.writing(engine_) as connection:
         require_known(events.topics(connection))
         generation = _generation(connection, name) + 1
+        tables = fold.tables(generation)
         with migrate.changing_projections(connection):
-            _drop(connection, fold.tables(generation))
-            fold.tables(generation).create_all(connection, checkfirst=False)
+            _drop(connection, tables)
+            late = _create(connection, tables)
         token = _begin(connection, fold)
     position = 0
     with uncollected():
@@ -117,16 +121,18 @@ def rebuild(engine_: Engine, name: str, progress: Progress | None = None) -> int
             with engine.writing(engine_) as connection:
                 _require_token(connection, fold, token)
                 head = events.head(connection).size
-                until = min(head, position + CHUNK)
-                _fold_until(fold, connection, position, until)
-                position = until
+                position = _fold_some(fold, connection, position, min(head, position + CHUNK))
                 if progress:
                     progress(position, head)
-                if position == head:
+                done = position == head and not late
+                if done:
                     _swap(connection, fold, generation)
                     _checkpoint(connection, name, position, generation)
                     _forget(connection, fold)
-            if position == head:
+                elif position == head:
+                    with migrate.changing_projections(connection):
+                        late.pop().create(connection)
+            if done:
                 return position
 
 
@@ -177,6 +183,23 @@ def _fold_until(fold: Fold, connection: Connection, after: int, until: int) -> N
     fold.fold(connection, events.read(connection, topics=fold.topics, after=after, until=until))
 
 
+def _fold_some(fold: Fold, connection: Connection, after: int, until: int) -> int:
+    """Fold up to a position, or up to so much payload; returns up to which."""
+    at, size = after, 0
+
+    def some() -> Iterator[Row]:
+        nonlocal at, size
+        for row in events.read(connection, topics=fold.topics, after=after, until=until):
+            yield row
+            at, size = row.position, size + len(row.payload)
+            if size > CHUNK_BYTES:
+                return
+        at = until
+
+    fold.fold(connection, some())
+    return at
+
+
 def _positions(connection: Connection) -> dict[str, int]:
     found = connection.execute(text("SELECT name, position FROM projection"))
     return {name: position for name, position in found}  # noqa: C416  rows are not pairs to the type checker
@@ -216,6 +239,19 @@ def _swap(connection: Connection, fold: Fold, generation: int) -> None:
             live = table.removesuffix(NEW)
             connection.execute(text(f"DROP TABLE IF EXISTS {live}"))
             connection.execute(text(f"ALTER TABLE {table} RENAME TO {live}"))
+
+
+def _create(connection: Connection, metadata: MetaData) -> list[Index]:
+    """Create tables with the indexes that folds need; returns those that are still to be made."""
+    late: list[Index] = []
+    for table in metadata.sorted_tables:
+        connection.execute(CreateTable(table))
+        for index in sorted(table.indexes, key=lambda index: str(index.name)):
+            if index.info[LATE]:
+                late.append(index)
+            else:
+                index.create(connection)
+    return late
 
 
 def _drop(connection: Connection, metadata: MetaData) -> None:

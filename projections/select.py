@@ -36,7 +36,7 @@ _BELOW = f"d.number < :number AND NOT {held_above(':number')}"
 def group_members(connection: Connection, reach: Reach) -> tuple[int, int]:
     """How many devices of the group do not have the wave yet, and how many do."""
     found = connection.execute(
-        text(f"SELECT {_IN_WAVE}, count(*) FROM fleet_device d WHERE {_matching(reach)} GROUP BY 1"),
+        text(f"SELECT {_IN_WAVE}, count(*) FROM {_source(reach)} WHERE {_matching(reach)} GROUP BY 1"),
         _params(connection, reach),
     )
     counts = {bool(inside): count for inside, count in found}
@@ -78,7 +78,7 @@ def choose(connection: Connection, reach: Reach, limit: Limit | None, online_sin
     if reach.uuids is not None:
         matching = _list(connection, reach)
     else:
-        statement = text(f"SELECT count(*) FROM fleet_device d WHERE {_matching(reach)}")
+        statement = text(f"SELECT count(*) FROM {_source(reach)} WHERE {_matching(reach)}")
         matching = connection.execute(statement, _params(connection, reach)).scalar_one()
     quota = matching if limit is None else limit.quota(matching)
     params = {
@@ -87,29 +87,27 @@ def choose(connection: Connection, reach: Reach, limit: Limit | None, online_sin
         "odd": selection_order(reach.wave),
         "number": reach.number,
     }
-    chosen: list[str] = []
-    online = 0
-    if reach.uuids is None:
-        online = connection.execute(text(_ONLINE), params).scalar_one()
-    for condition, among in ((_IS_ONLINE, online), (f"NOT ({_IS_ONLINE})", matching - online)):
-        if reach.uuids is None and among <= 0:
-            continue
-        chosen += _first(connection, reach, condition, params, quota - len(chosen), among)
+    # How many there are of each is only guessed: these are all that are online, on whatever tag.
+    online = min(matching, connection.execute(text(_ONLINE), params).scalar_one())
+    chosen = _first(connection, reach, _IS_ONLINE, params, quota, online) if online else []
+    chosen += _first(connection, reach, f"NOT ({_IS_ONLINE})", params, quota - len(chosen), matching - online)
     return Choice(tuple(chosen), matching, _skipped(connection, reach, params) if reach.uuids is not None else 0)
 
 
 def _first(
     connection: Connection, reach: Reach, condition: str, params: dict[str, Any], quota: int, among: int
 ) -> list[str]:
-    """The first candidates of those under a condition, of whom there are about `among`."""
+    """The first candidates of those under a condition, of whom there are perhaps `among`."""
     if quota <= 0:
         return []
-    members = connection.execute(text("SELECT count(*) FROM fleet_member WHERE wave = :wave"), params).scalar_one()
-    top = _MODULUS if reach.uuids is not None else min(_MODULUS, _MODULUS * (quota + members + 100) * 9 // (8 * among))
+    top = _MODULUS
+    if reach.uuids is None:
+        members = connection.execute(text("SELECT count(*) FROM fleet_member WHERE wave = :wave"), params).scalar_one()
+        top = min(_MODULUS, _MODULUS * (quota + members + 100) * 9 // (8 * max(1, among)))
     while True:
         found = connection.execute(
             text(
-                "SELECT d.uuid FROM fleet_device d LEFT JOIN sighting s ON s.dev = d.dev "
+                f"SELECT d.uuid FROM {_source(reach)} LEFT JOIN sighting s ON s.dev = d.dev "
                 f"WHERE {_matching(reach)} AND {_ORDER} < :top AND {_BELOW} AND NOT {_IN_WAVE} AND {condition} "
                 f"ORDER BY {_ORDER}, d.dev LIMIT :quota"
             ),
@@ -123,17 +121,20 @@ def _first(
 
 def _skipped(connection: Connection, reach: Reach, params: dict[str, Any]) -> int:
     """How many of the listed devices are in the wave, or at its number, already."""
-    statement = f"SELECT count(*) FROM fleet_device d WHERE {_matching(reach)} AND (NOT ({_BELOW}) OR {_IN_WAVE})"
+    statement = f"SELECT count(*) FROM {_source(reach)} WHERE {_matching(reach)} AND (NOT ({_BELOW}) OR {_IN_WAVE})"
     return int(connection.execute(text(statement), params).scalar_one())
 
 
+def _source(reach: Reach) -> str:
+    """The devices to look at; of a list the matching ones, first: a planner might walk the whole tag for three."""
+    return "fleet_device d" if reach.uuids is None else "rollout_list l CROSS JOIN fleet_device d"
+
+
 def _matching(reach: Reach) -> str:
-    where = "d.tag = :tag AND d.production = 1"
-    if reach.group is not None:
-        where += " AND d.grp = :grp"
     if reach.uuids is not None:
-        where += " AND d.dev IN (SELECT dev FROM rollout_list)"
-    return where
+        return "d.dev = l.dev"
+    where = "d.tag = :tag AND d.production = 1"
+    return where if reach.group is None else f"{where} AND d.grp = :grp"
 
 
 def _params(connection: Connection, reach: Reach) -> dict[str, Any]:

@@ -31,15 +31,16 @@ STAGED_COLUMNS = {"dev": "INTEGER PRIMARY KEY", "position": "INTEGER", "wave": "
 _UPDATE = (
     "UPDATE {fleet_device} SET name = b.name, hw = b.hw, tag = b.tag, grp = b.grp, production = b.production, "
     "joined = CASE WHEN {fleet_device}.tag = b.tag AND {fleet_device}.grp = b.grp THEN {fleet_device}.joined "
-    "ELSE b.position END FROM fleet_batch b WHERE b.dev = {fleet_device}.dev"
+    "ELSE b.position END FROM fleet_batch b WHERE b.dev = {fleet_device}.dev "
+    "AND {fleet_device}.dev IN (SELECT dev FROM fleet_batch)"  # else SQLite walks through the fleet
 )
 _REMOVE = (
     "UPDATE {fleet_device} SET tag = 0, grp = 0, joined = b.position FROM fleet_batch b "
-    "WHERE b.dev = {fleet_device}.dev"
+    "WHERE b.dev = {fleet_device}.dev AND {fleet_device}.dev IN (SELECT dev FROM fleet_batch)"
 )
 _REPORT = (
     "UPDATE {fleet_device} SET target = b.target, number = b.number, reported_at = b.reported_at "
-    "FROM fleet_report b WHERE b.dev = {fleet_device}.dev"
+    "FROM fleet_report b WHERE b.dev = {fleet_device}.dev AND {fleet_device}.dev IN (SELECT dev FROM fleet_report)"
 )
 _STAGE = (
     "INSERT INTO {fleet_member} (dev, tag, wave, installed, moved) "

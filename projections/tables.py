@@ -19,7 +19,8 @@ from sqlalchemy import Boolean, Column, Index, MetaData, PrimaryKeyConstraint, T
 from ledger.store.tables import TEXT, WHOLE
 
 NEW = "__new"
-SCHEMA_VERSION = 3  # of all projection tables; a change of any of them raises it, and migrate rebuilds them
+LATE = "late"  # an index that no fold asks: a rebuild makes it when all rows are there, at a third of the cost
+SCHEMA_VERSION = 4  # of all projection tables; a change of any of them raises it, and migrate rebuilds them
 
 _TableMaker = Callable[..., None]
 
@@ -116,11 +117,11 @@ def fleet_tables(suffix: str = "", generation: int = 0) -> MetaData:
     table(
         "device",
         "dev#* uuid name hw# tag# grp# production# joined# number# target# reported_at# draw#",
-        indexes=["tag production grp number draw", "name"],
+        late=["tag production grp number draw", "name"],
         partial=[("target tag grp", "target > 0"), ("dev", "tag = 0")],
         unique=[("uuid", None)],
     )
-    table("member", "dev#* tag#* wave#* installed# moved#", indexes=["wave installed"])
+    table("member", "dev#* tag#* wave#* installed# moved#", late=["wave installed"])
     table("history", "dev#* position#*")
     return metadata
 
@@ -139,6 +140,7 @@ def _maker(metadata: MetaData, prefix: str, suffix: str, generation: int) -> _Ta
         indexes: list[str] | None = None,
         partial: list[tuple[str, str]] | None = None,
         unique: list[tuple[str, str | None]] | None = None,
+        late: list[str] | None = None,
     ) -> None:
         words = columns.split()
         keys = [_bare(word) for word in words if "*" in word]
@@ -151,14 +153,16 @@ def _maker(metadata: MetaData, prefix: str, suffix: str, generation: int) -> _Ta
             _index(made, f"{stem}_{place}", index, where, unique=False)
         for place, (index, where) in enumerate(unique or []):
             _index(made, f"{stem}_u{place}", index, where, unique=True)
+        for place, index in enumerate(late or []):
+            _index(made, f"{stem}_l{place}", index, None, unique=False, late=True)
 
     return add
 
 
-def _index(table: Table, name: str, columns: str, where: str | None, *, unique: bool) -> None:
+def _index(table: Table, name: str, columns: str, where: str | None, *, unique: bool, late: bool = False) -> None:
     condition = text(where) if where else None
     found = [table.c[column] for column in columns.split()]
-    Index(name, *found, unique=unique, sqlite_where=condition, postgresql_where=condition)
+    Index(name, *found, unique=unique, sqlite_where=condition, postgresql_where=condition, info={LATE: late})
 
 
 def _bare(word: str) -> str:

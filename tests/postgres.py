@@ -19,6 +19,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ SETTINGS = {
     "jit": "off",
     "timezone": "Asia/Kathmandu",  # nothing may depend on it
 }
+PREFIX = "wl-pg-"
 PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 
@@ -105,15 +107,19 @@ class Server:
 def start() -> Server:
     """Make and start a server that ends with this process."""
     # A socket's path has 107 bytes at most, so it lies where paths are short.
-    directory = Path(tempfile.mkdtemp(prefix="wl-pg-", dir="/tmp"))
+    _sweep()
+    directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir="/tmp"))
     user = _unprivileged(directory)
+    programs = _reachable(binaries(), directory, user)
     data, log = directory / "data", directory / "log"
-    initdb = [str(binaries() / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8"]
+    initdb = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8"]
     subprocess.run([*initdb, "--locale=C", "--no-sync"], check=True, capture_output=True, **user)
+    access = data / "pg_hba.conf"
+    access.write_text("local all locked scram-sha-256\n" + access.read_text())  # all others need no password
     options = [part for item in SETTINGS.items() for part in ("-c", "=".join(item))]
     with log.open("ab") as file:
         process = subprocess.Popen(
-            [str(binaries() / "postgres"), "-D", str(data), "-k", str(directory), *options],
+            [str(programs / "postgres"), "-D", str(data), "-k", str(directory), *options],
             stdout=file,
             stderr=file,
             preexec_fn=_die_with_parent,  # noqa: PLW1509  one call into libc, loaded before
@@ -124,6 +130,28 @@ def start() -> Server:
     _wait(running, process, log)
     _make_template(running)
     return running
+
+
+def _sweep() -> None:
+    """Remove what processes that were killed left behind; their servers died with them."""
+    for left in Path("/tmp").glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            process = int((left / "data" / "postmaster.pid").read_text().splitlines()[0])
+            if not Path(f"/proc/{process}").exists():
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _reachable(programs: Path, directory: Path, user: Mapping[str, Any]) -> Path:
+    """Where that user can run them: a home directory may be closed to others, and is left as it is."""
+    try:
+        subprocess.run([str(programs / "postgres"), "--version"], check=True, capture_output=True, **user)
+    except (OSError, subprocess.CalledProcessError):
+        copied = directory / "programs"
+        shutil.copytree(programs.parent, copied / programs.parent.name)
+        for libraries in programs.parents[1].parent.glob("*.libs"):  # a wheel's own, found by their place beside it
+            shutil.copytree(libraries, copied.parent / libraries.name)
+        return copied / programs.parent.name / programs.name
+    return programs
 
 
 def _die_with_parent() -> None:
@@ -153,12 +181,15 @@ def _wait(running: Server, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def _make_template(running: Server) -> None:
-    # Texts sort in an order of their own there: nothing of ours may rely on the database's.
-    icu = running.run("SELECT count(*) FROM pg_collation WHERE collprovider = 'i'")[0][0]
-    locale = " LOCALE_PROVIDER icu ICU_LOCALE 'en-US'" if icu else ""
-    running.run(f"CREATE DATABASE template_ledger TEMPLATE template0{locale}")
+    # Texts sort in an order of their own there, if they can: nothing of ours may rely on the database's.
+    create = "CREATE DATABASE template_ledger TEMPLATE template0"
+    try:
+        running.run(f"{create} LOCALE_PROVIDER icu ICU_LOCALE 'en-US'")
+    except psycopg.errors.FeatureNotSupported:
+        running.run(create)
     running.run(GRANTS.read_text(), "template_ledger")
     running.role("alice", "waveledger", "waveledger_owner")
+    running.run("CREATE ROLE locked LOGIN PASSWORD 'secret'; CREATE ROLE eve LOGIN")  # who needs a password; a stranger
 
 
 def _stop(process: subprocess.Popen[bytes], directory: Path) -> None:

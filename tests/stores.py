@@ -21,6 +21,11 @@ ON_POSTGRESQL = os.environ.get("WAVELEDGER_TEST_STORE", "sqlite") == "postgresql
 about_files = pytest.mark.skipif(ON_POSTGRESQL, reason="about a store in a file")
 
 
+def examples(count: int) -> int:
+    """How many random histories to try: a statement takes ten times as long where another process executes it."""
+    return max(3, count // 8) if ON_POSTGRESQL else count
+
+
 def url(path: Path, actor: str = "alice") -> str:
     """The URL of the store at a path, for somebody. On PostgreSQL its database is there from now on."""
     if not ON_POSTGRESQL:

@@ -262,7 +262,7 @@ class Factory:
         for pair in (*self.root_pairs, *root):
             rootupdates.sign(self.ledger, self.facts, rootupdates.find_among([pair], "memory"))
         with self.ledger.reading() as connection:
-            wanted = any(one.need for one in rootupdates.review(connection, self.facts).documents)
+            wanted = any(one.need for one in rootupdates.review(connection, self.facts, self.now).documents)
         for pair in (*self.keys.targets, *targets) if wanted else ():
             rootupdates.sign_targets(self.ledger, self.facts, rootupdates.find_among([pair], "memory"))
         return rootupdates.apply(self.ledger, self.facts)

@@ -84,6 +84,7 @@ READING = [
     ["waves", "show", "v48"],
     ["devices", "list"],
     ["devices", "show", "gw-1"],
+    ["devices", "why", "gw-1"],
     ["status"],
     ["audit", "log"],
     ["audit", "show", "1"],

@@ -45,6 +45,21 @@ REPORTED = {
     "append_5_recorder_bare",
 }
 
+SCALE_BARS = {
+    "import": 2,
+    "rollout_10_percent": 4,
+    "rollout_uuids": 4,
+    "init_at_scale": 2,
+    "complete_at_scale": 2,
+    "cancel_at_scale": 2,
+    "view_of_device": 3,
+    "waves_status": 1.5,
+    "status": 1.5,
+    "rebuild": 2,
+    "rebuild_blocked": 0.2,
+    "contention": 0.5,
+}
+
 HEAVY = {"eventsourcing", "tuf", "securesystemslib", "cryptography", "psycopg", "rich", "requests", "alembic"}
 
 RUN_AND_LIST_MODULES = """
@@ -103,6 +118,29 @@ def test_benchmarks_run(tmp_path: Path) -> None:
     missed = [name for name, entry in entries.items() if not entry["ok"]]
     assert (document["missed"], done.returncode) == (missed, 6 if missed else 0)
     assert document["machine"].keys() >= {"processor", "cores", "python", "sqlite", "journal_mode", "filesystem"}
+    assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_the_benchmarks_of_large_fleets_run(tmp_path: Path, kind: str) -> None:
+    """Every row of the table of a million devices is measured, at sizes that are asked for, and how it grows."""
+    out = tmp_path / "bench.json"
+
+    sizes = ["--devices", "200", "--devices", "400"]
+    command = [sys.executable, BENCHMARKS, "--scale", "--tiny", "--store", kind, *sizes, "--dir", tmp_path, "-o", out]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode in {0, 6}, done.stderr
+    document: dict[str, Any] = json.loads(out.read_text())
+    bars = {(entry["name"], entry["sizes"].get("devices")): entry["bar"] for entry in document["entries"]}
+    wanted = {(f"{kind}/{name}", size): bar for name, bar in SCALE_BARS.items() for size in (200, 400)}
+    for size in (200, 400):  # it has no fleet, and is measured once
+        del wanted[f"{kind}/contention", size]
+    assert bars == {**wanted, (f"{kind}/contention", None): 0.5}
+    assert {entry["memory_mib_bar"] for entry in document["entries"]} == {None, 1000}
+    grown = {f"{kind}/{name}" for name in SCALE_BARS} - {f"{kind}/contention", f"{kind}/rebuild_blocked"}
+    assert {growth["name"] for growth in document["growth"]} == grown
     assert list(tmp_path.iterdir()) == [out]
 
 

@@ -23,6 +23,7 @@ from ledger.store.recorder import LedgerRecorder, StoredEnvelope
 from projections import runner
 from projections.facts import Facts
 from projections.tables import all_tables
+from tests import stores
 
 NOW = 1_800_000_000
 ALICE, BOB = MemberAdded("alice", "owner"), MemberAdded("bob", "admin")
@@ -43,7 +44,7 @@ class Broken:
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
     """A new ledger with all its tables, in a file."""
-    engine = open_engine(f"sqlite:///{tmp_path}/ledger.db", must_exist=False)
+    engine = open_engine(stores.url(tmp_path / "ledger.db"), must_exist=False)
     with writing(engine) as connection:
         migrate.create(connection, *all_tables())
         runner.install(connection)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.context import reading, settings_of
+from cli.context import open_store, reading, settings_of
 from cli.output import FormatOption, Output, say, show
 
 
@@ -33,19 +33,21 @@ def export(
     from cli.auditing import checkpoint_or_none
     from ledger.application import exchange
     from ledger.application.proofs import read_tree
+    from ledger.store import engine as store
 
     with reading(ctx) as connection:
         tree = read_tree(connection)
     checkpoint = checkpoint_or_none(ctx, tree)
-    with reading(ctx) as connection:
-        manifest = exchange.manifest_of(connection, tree, checkpoint)
-        lines = exchange.export(connection, manifest)
-        if out is None:
-            sys.stdout.buffer.writelines(lines)
-            sys.stdout.buffer.flush()
-        else:
-            with files.new(out) as file:
-                file.writelines(lines)
+    engine = open_store(ctx)
+    with store.reading(engine) as connection:
+        found = exchange.Export.begin(connection, tree, checkpoint)
+    manifest, lines = found.manifest, found.lines(lambda: store.reading(engine))
+    if out is None:
+        sys.stdout.buffer.writelines(lines)
+        sys.stdout.buffer.flush()
+    else:
+        with files.new(out) as file:
+            file.writelines(lines)
     told = f"{manifest.size:,} events and {manifest.checkpoints:,} checkpoints, root {manifest.root}"
     if out is None:
         say(f"exported {told}")

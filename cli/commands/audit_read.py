@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from cli import documents
 from cli.context import moment_of, reading_ledger
 from cli.options import At, Limit, Page
 from cli.output import Format, FormatOption, Output, Table, chosen, say, show, when
@@ -51,7 +52,7 @@ def log(
         size = moment.position if moment else events.head(connection).size
         root = events.frontier_at(connection, size).root()
     document = {
-        "events": [_line(row, query.summary(row)) for row in found.rows],
+        "events": [documents.of_event(row, query.summary(row)) for row in found.rows],
         "head": {"position": size, "root": root.hex()},
         "next": found.next,
     }
@@ -93,7 +94,7 @@ def show_event(
         changed = of_event(connection, row)
     leaf = merkle.leaf_hash(merkle.entry(*row))
     proof = {"index": position - 1, "size": size, "root": root.hex(), "path": [node.hex() for node in path]}
-    line = _line(row, query.summary(row)) | {"leaf": leaf.hex()}
+    line = documents.of_event(row, query.summary(row)) | {"leaf": leaf.hex()}
     document = line | {
         "proof": {**proof, "ok": leaf == kept.leaf},
         "changes": changes.document(changed),
@@ -112,18 +113,6 @@ def _told(size: int, root: str, hashes: int, *, is_leaf: bool) -> str:
     if not is_leaf:
         return f"FAILS: the event is not the one that is in the tree of {size} events with root {root}"
     return f"in the tree of {size} events with root {root}, by {hashes} hashes"
-
-
-def _line(row: Any, summary: str) -> dict[str, Any]:
-    return {
-        "position": row.position,
-        "stream": row.stream,
-        "version": row.version,
-        "topic": row.topic,
-        "recorded_at": when(row.recorded_at),
-        "actor": row.actor,
-        "summary": summary,
-    }
 
 
 def register(app: typer.Typer) -> None:

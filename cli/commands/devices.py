@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli import documents
+from cli.commands import devices_why
 from cli.context import open_ledger, publish_now, reading, say_dry_run
 from cli.options import At, DryRun, Limit, Page, group
 from cli.output import FormatOption, Output, Table, say, show, warn, when, yes
 from projections import questions
 from projections.queries import devices as query
+
+if TYPE_CHECKING:
+    from ledger.store.scratch import Names
 
 app = group("The fleet: import, list, change, report.")
 
@@ -36,7 +42,9 @@ def import_devices(
     from ledger.application import devices
     from projections.facts import Facts
 
-    found = list(read_devices(file))  # to the end, before the ledger is locked: standard input can be slow
+    found = read_devices(file)
+    if file == "-":
+        found = iter(list(found))  # to the end, before the ledger is locked: standard input can be slow
     with counter("devices") as progress:
         came = devices.import_devices(open_ledger(ctx), Facts(), found, dry_run=dry_run, progress=progress)
     counts = {"added": came.added, "changed": came.changed, "same": came.same}
@@ -65,7 +73,11 @@ def list_devices(
     """
     with reading(ctx, at) as connection:
         found = query.page(connection, tag=tag, group=group, production=production, limit=limit, number=page)
-    document = {"devices": [_document(device) for device in found.devices], "total": found.total, "next": found.next}
+    document = {
+        "devices": [documents.of_device(device) for device in found.devices],
+        "total": found.total,
+        "next": found.next,
+    }
     rows = [
         (d.name, d.uuid, d.hardware_id, d.tag, d.group, yes(d.production), d.target, d.view, d.latest)
         for d in found.devices
@@ -111,7 +123,7 @@ def show_device(
         ("published", yes(one.published)),
         ("because", one.reason),
     ]
-    show(Output(_document(one), [Table.of_facts(facts)]), format)
+    show(Output(documents.of_device(one), [Table.of_facts(facts)]), format)
 
 
 @app.command("set")
@@ -174,62 +186,46 @@ def report(
 
     Example: waveledger devices report reports.csv
     """
+    from cli.formats.lines import settled
     from cli.formats.reports import read_reports
+    from cli.progress import counter
+    from cli.streaming import show_listing
     from ledger.application import devices
     from ledger.store.events import head
     from projections.facts import Facts
 
-    reports = read_reports(file)
-    if file == "-":
-        reports = iter(list(reports))  # to the end, before the ledger is locked: standard input can be slow
     ledger = open_ledger(ctx)
     with ledger.reading() as connection:
         before = head(connection).size
-    came = devices.report(ledger, Facts(), reports, dry_run=dry_run)
-    document = {
-        "changed": came.changed,
-        "sightings": came.sightings,
-        "late": came.late,
-        "unknown": list(came.unknown),
-        "unknown_targets": list(came.unknown_targets),
-        "dry_run": dry_run,
-    }
-    line = f"reports: {came.changed} with another target, {came.sightings} sightings, {came.late} late"
-    show(Output(document, lines=[line]), format)
-    if dry_run:
-        say_dry_run(_topics(reported=came.changed))
-    for what, names in (
-        ("devices that are not in the fleet", came.unknown),
-        ("targets never seen here", came.unknown_targets),
-    ):
-        if names:
-            more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-            warn(f"{len(names)} {what}: {', '.join(names[:20])}{more}")
+    strangers = devices.Strangers()
+    with strangers.devices as unknown, strangers.targets as unknown_targets:
+        # Read to the end before the ledger is locked: standard input can be slow.
+        with settled(file) as (source, stdin), counter("reports") as progress:
+            reports = read_reports(source, stdin)
+            came = devices.report(ledger, Facts(), reports, strangers, dry_run=dry_run, progress=progress)
+        document = {**asdict(came), "dry_run": dry_run}
+        line = f"reports: {came.changed} with another target, {came.sightings} sightings, {came.late} late"
+        line += f", {came.of_unknown} of unknown devices" if came.of_unknown else ""
+        show_listing(document, {"unknown": unknown, "unknown_targets": unknown_targets}, line, format)
+        if dry_run:
+            say_dry_run(_topics(reported=came.changed))
+        _warn_of("not in the fleet", "device", unknown)
+        _warn_of("never seen here", "target", unknown_targets)
     with ledger.reading() as connection:
         moved = query.moved_since(connection, before)
     if moved:
         publish_now(ctx, ledger)
 
 
-def _document(device: query.DeviceRow) -> dict[str, Any]:
-    return {
-        "uuid": device.uuid,
-        "name": device.name,
-        "hardware_id": device.hardware_id,
-        "tag": device.tag,
-        "group": device.group,
-        "production": device.production,
-        "target": device.target,
-        "seen_at": when(device.seen_at),
-        "eligible": {
-            "view": device.view,
-            "targets": list(device.targets),
-            "latest": device.latest,
-            "published": device.published,
-            "reason": device.reason,
-        },
-    }
+def _warn_of(what: str, noun: str, names: Names, most: int = 20) -> None:
+    count = len(names)
+    if count:
+        more = f" and {count - most:,} more (all of them with --format json)" if count > most else ""
+        warn(f"{what}: {count:,} {noun}{'' if count == 1 else 's'}: {', '.join(names.first(most))}{more}")
 
 
 def _topics(**counts: int) -> list[str]:
     return [f"devices.{what}/1" for what, count in counts.items() if count]
+
+
+devices_why.register(app)

@@ -92,7 +92,7 @@ def renew_root(
     ledger = open_ledger(ctx)
     changed = use_case.renew_root(ledger, Facts(), root_expiry(ctx, expires_days), signers, dry_run=dry_run)
     show_change(changed, {"role": None, "added": [], "removed": []}, [], format, risk=[], dry_run=dry_run)
-    finish(ctx, ledger, changed.resigned, ["root.published/1"], dry_run=dry_run)
+    finish(ctx, ledger, changed.resigned, ["root.published/1"], waiting=changed.waiting, dry_run=dry_run)
 
 
 def rotate_offline_key(
@@ -144,7 +144,7 @@ def rotate_offline_key(
     show_change(changed, what, lines, format, risk=risk, dry_run=dry_run)
     if not dry_run:
         say(f"the new key is in {place}: keep it offline, and back it up")
-    finish(ctx, ledger, changed.resigned, ["root.published/1"], dry_run=dry_run)
+    finish(ctx, ledger, changed.resigned, ["root.published/1"], waiting=changed.waiting, dry_run=dry_run)
 
 
 def rotate_online_key(
@@ -218,7 +218,14 @@ def _rotate_production_key(
     if role != "targets" and online and not old:
         warn_once(f"the old {role} key is not in {online.where}, so it does not sign along")
     _say_old(ctx, role, dry_run=dry_run)
-    finish(ctx, ledger, changed.resigned, ["root.published/1", "online-key.set/1"], dry_run=dry_run)
+    finish(
+        ctx,
+        ledger,
+        changed.resigned,
+        ["root.published/1", "online-key.set/1"],
+        waiting=changed.waiting,
+        dry_run=dry_run,
+    )
 
 
 def _rotate_ci_key(

@@ -9,7 +9,7 @@ import typer
 from cli.context import open_ledger, reading, say_dry_run, settings_of
 from cli.errors import UsageError
 from cli.options import DryRun, KeyKind, group
-from cli.output import Format, FormatOption, Output, Table, say, show, when
+from cli.output import Format, FormatOption, Output, say, show
 from cli.rootchanges import change_lines, changes_of, finish, show_change, warn_of_devices
 from cli.rootkeys import (
     OfflineRole,
@@ -20,6 +20,7 @@ from cli.rootkeys import (
     public_keys,
     root_expiry,
 )
+from cli.rootreview import show_review
 from cli.signing import open_signers
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
     from securesystemslib.signer import Key
     from tuf.api.metadata import Root
-
-    from ledger.application.rootupdates import Review
 
 UPDATES = "waveledger keys tuf updates"
 
@@ -51,7 +50,9 @@ def init(
     expires_days: RootDays = 365,
     targets_expires_days: Annotated[
         int | None,
-        typer.Option(min=1, max=36_500, metavar="N", help="Give all live production targets a new expiry, too."),
+        typer.Option(
+            min=1, max=36_500, metavar="N", help="Let all live production targets live so long at least, too."
+        ),
     ] = None,
     dry_run: DryRun = False,
     format: FormatOption = None,
@@ -109,7 +110,7 @@ def add_offline_key(
         return lambda root: rootchange.add_key(root, role.value, key)
 
     with reading(ctx) as connection:
-        proposed = rootupdates.review(connection, Facts()).root
+        proposed = rootupdates.review(connection, Facts(), settings_of(ctx).now).root
     ledger = open_ledger(ctx)
     key: Key | None = given_public_key(ctx, keys)
     place = ""
@@ -153,7 +154,7 @@ def remove_offline_key(
     if (key is None) == (keys is None):
         raise UsageError(problem="name the key: --key-id KEYID or --keys FILE", command=UPDATES)
     with reading(ctx) as connection:
-        proposed = rootupdates.review(connection, Facts()).root
+        proposed = rootupdates.review(connection, Facts(), settings_of(ctx).now).root
     listed = set(proposed.roles[role.value].keyids) - {online_keyid(ctx, "production", "targets")}
     given = {key} if key else {str(rootchange.keyid_of(proposed, one)) for one in public_keys(ctx, str(keys))}
     found = sorted(listed & given)
@@ -202,7 +203,7 @@ def sign(ctx: typer.Context, keys: HolderKey, dry_run: DryRun = False, format: F
 
     find = rootupdates.find_among(open_signers(ctx, keys), keys)
     found = rootupdates.sign(open_ledger(ctx), Facts(), find, dry_run=dry_run)
-    _show_review(found, format)
+    show_review(found, format)
     if dry_run:
         say_dry_run(["root.signed/1"])
 
@@ -220,7 +221,7 @@ def sign_prod_targets(
 
     find = rootupdates.find_among(open_signers(ctx, keys), keys)
     found = rootupdates.sign_targets(open_ledger(ctx), Facts(), find, dry_run=dry_run)
-    _show_review(found, format)
+    show_review(found, format)
     if dry_run:
         say_dry_run(["proposed-targets.signed/1"])
 
@@ -235,8 +236,8 @@ def review(ctx: typer.Context, format: FormatOption = None) -> None:
     from projections.facts import Facts
 
     with reading(ctx) as connection:
-        found = rootupdates.review(connection, Facts())
-    _show_review(found, format)
+        found = rootupdates.review(connection, Facts(), settings_of(ctx).now)
+    show_review(found, format)
     warn_of_devices(ctx)
 
 
@@ -252,12 +253,19 @@ def apply(ctx: typer.Context, dry_run: DryRun = False, format: FormatOption = No
     risk = warn_of_devices(ctx)
     ledger = open_ledger(ctx)
     with reading(ctx) as connection:
-        number = rootupdates.review(connection, Facts()).update.update
+        number = rootupdates.review(connection, Facts(), settings_of(ctx).now).update.update
     changed = rootupdates.apply(ledger, Facts(), dry_run=dry_run)
     changes = changes_of(changed.before, changed.root)
     what = {"update": number, "changes": changes}
     show_change(changed, what, change_lines(changes), format, risk=risk, dry_run=dry_run)
-    finish(ctx, ledger, changed.resigned, ["root.published/1", "root.update-closed/1"], dry_run=dry_run)
+    finish(
+        ctx,
+        ledger,
+        changed.resigned,
+        ["root.published/1", "root.update-closed/1"],
+        waiting=changed.waiting,
+        dry_run=dry_run,
+    )
 
 
 @app.command("cancel")
@@ -293,56 +301,3 @@ def _edit(
         say_dry_run([event.topic])
     else:
         say("next, each holder: updates sign, and sign-prod-targets where review asks for it; then updates apply")
-
-
-def _show_review(found: Review, format: Format | None) -> None:
-    document = _document(found)
-    lines = [
-        f"update {found.update.update}: production root {found.root.version}, expires {document['expires']}",
-        *change_lines(document["changes"]),
-    ]
-    if found.update.targets_expires:
-        lines.append(f"all live production targets expire {document['targets_expires']}")
-    if found.problem:
-        lines.append(f"not possible yet: {found.problem}")
-    lines.append("ready: waveledger keys tuf updates apply" if found.complete else "not ready: signatures are missing")
-    rows = [(part["by"], part["have"], part["need"]) for part in document["signatures"]]
-    rows += [
-        (f"production targets, {one['owner'].replace(':', ' ')}", one["have"], one["need"])
-        for one in document["targets"]
-    ]
-    show(Output(document, [Table(["signatures", "have", "need"], rows)], lines), format)
-
-
-def _document(found: Review) -> dict[str, Any]:
-    old, new = found.signed_by
-    expires = found.update.targets_expires
-    return {
-        "update": found.update.update,
-        "version": found.root.version,
-        "expires": when(int(found.root.expires.timestamp())),
-        "targets_expires": when(int(expires.timestamp())) if expires else None,
-        "changes": changes_of(found.before, found.root),
-        "signatures": [
-            {
-                "by": f"keys of the {which} root",
-                "keyids": sorted(by),
-                "have": len(by),
-                "need": root.roles["root"].threshold,
-            }
-            for which, by, root in (("current", old, found.before), ("next", new, found.root))
-        ],
-        "targets": [
-            {
-                "owner": one.anew.before.owner,
-                "documents": [{"view": d.view, "version": d.version} for d in one.anew.documents],
-                "keyids": [by.keyid for by in (*one.signers, *one.also)],
-                "have": len(one.signers),
-                "need": one.need,
-            }
-            for one in found.documents
-            if one.anew.documents
-        ],
-        "problem": found.problem,
-        "ready": found.complete,
-    }

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import stat
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -74,6 +76,19 @@ def open_source(source: str, stdin: BinaryIO | None = None) -> Iterator[BinaryIO
         raise FileMissing(file=file) from None
     except OSError as problem:
         raise FileUnreadable(file=file, problem=problem.strerror or str(problem)) from problem
+
+
+@contextmanager
+def settled(source: str) -> Iterator[tuple[str, BinaryIO | None]]:
+    """A source that is at hand in full, so that reading it makes nobody wait: a file, or a copy as standard input."""
+    with open_source(source) as stream:
+        if source != STDIN and stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            yield source, None
+            return
+        with tempfile.TemporaryFile() as copy:
+            shutil.copyfileobj(stream, copy, _BLOCK)
+            copy.seek(0)
+            yield STDIN, copy
 
 
 def read_text(source: str, limit: int, stdin: BinaryIO | None = None) -> str:

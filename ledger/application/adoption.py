@@ -176,6 +176,7 @@ def prepare(given: Takeover, keys: FactoryKeys, now: datetime) -> Adoption:
     for file, targets in zip(given.production, found, strict=True):
         warnings += chain.expired(file.file, targets.expires, now)
     warnings += chain.warn_of_length(given.chain.files[0][0], following.root.version)
+    warnings += _warn_of_clients_under_way(old, signers)
     return Adoption(given.chain, following, root_file, tags, given.versions["metadata"], version, tuple(warnings))
 
 
@@ -238,6 +239,17 @@ def _targets_signers(given: Takeover, keys: FactoryKeys, following: Following) -
         stay = ", ".join(roots.offline_keyids(root, online))
         raise NotEnoughTargetsKeys(need=need, have=len(signers), stay=stay)
     return list(signers.values())[:need]  # more would be refused: a wave that is ready takes no signature
+
+
+def _warn_of_clients_under_way(old: Root, signers: Sequence[Signer]) -> tuple[str, ...]:
+    """What to say where a client that still has the old root can't accept the first targets; else nothing."""
+    role = old.roles["targets"]
+    have = len({signer.keyid for signer in signers} & set(role.keyids))
+    if have >= role.threshold:
+        return ()
+    why = f"signed by {have} of the {role.threshold} old targets keys that root {old.version} asks for"
+    when = "a client that is in the middle of a refresh when they are published may fail once"
+    return (f"the first targets are {why}: {when}, and succeeds at its next try",)
 
 
 def _add(signers: dict[str, Signer], signer: Signer, role: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
 
@@ -14,6 +14,7 @@ from ledger.domain.fleet import Device, Report, Running, UnknownDevices
 from ledger.domain.values import check_name
 from ledger.garbage import uncollected
 from ledger.session import Ledger
+from ledger.store.scratch import Names
 
 CHUNK = 50_000  # devices compared and appended at once: indexed projections gave 74,000 devices/s (DESIGN §3)
 
@@ -31,13 +32,13 @@ class Imported:
 
 @dataclass(frozen=True)
 class Reported:
-    """What a stream of reports came to. `unknown` are uuids that are not in the fleet, once each."""
+    """What a stream of reports came to; `of_unknown` are reports of devices that are not in the fleet."""
 
+    reports: int = 0
     changed: int = 0
     sightings: int = 0
     late: int = 0
-    unknown: tuple[str, ...] = ()
-    unknown_targets: tuple[str, ...] = field(default=())
+    of_unknown: int = 0
 
 
 def import_devices(
@@ -101,36 +102,58 @@ def remove_devices(ledger: Ledger, facts: FleetFacts, uuids: Sequence[str], *, d
         return len(uuids)
 
 
+@dataclass(frozen=True)
+class Strangers:
+    """What reports named and the ledger does not know, once each: uuids and targets. Any number of them fits."""
+
+    devices: Names = field(default_factory=Names)
+    targets: Names = field(default_factory=Names)
+
+
 def report(
-    ledger: Ledger, facts: FleetFacts, reports: Iterable[tuple[str, str | None, int | None]], *, dry_run: bool = False
+    ledger: Ledger,
+    facts: FleetFacts,
+    reports: Iterable[tuple[str, str | None, int | None]],
+    strangers: Strangers | None = None,
+    *,
+    dry_run: bool = False,
+    progress: Callable[[int], None] | None = None,
 ) -> Reported:
-    """Take in what devices say they run: uuid, target, seen at (None: now). Unknown devices are never fatal."""
-    total = Reported()
-    unknown: dict[str, None] = {}
-    strangers: dict[str, None] = {}
+    """Take in what devices say they run: uuid, target, seen at (None: now). Unknown devices are never fatal.
+
+    A stream of any length is taken in bounded memory, all or nothing. `strangers` is filled with what is unknown;
+    `progress` gets the number of reports so far.
+    """
+    total, strangers = Reported(), strangers or Strangers()
     with ledger.writing(dry_run=dry_run) as session, uncollected():
         for chunk in _chunks(reports, CHUNK):
             known = facts.running(session.connection, list(dict.fromkeys(uuid for uuid, _, _ in chunk)))
-            unknown.update(dict.fromkeys(uuid for uuid, _, _ in chunk if uuid not in known))
-            # A clock ahead of ours would make every later report late.
+            strangers.devices.add(uuid for uuid, _, _ in chunk if uuid not in known)
             read = [
-                Report(uuid, target, min(session.now if seen_at is None else seen_at, session.now))
-                for uuid, target, seen_at in chunk
-                if uuid in known
+                Report(uuid, target, _between(seen_at, session.now)) for uuid, target, seen_at in chunk if uuid in known
             ]
             names = list(dict.fromkeys(r.target for r in read if r.target is not None))
             numbers = facts.numbers(session.connection, names)
-            strangers.update(dict.fromkeys(name for name in names if name not in numbers))
+            strangers.targets.add(name for name in names if name not in numbers)
             events, late, sightings = fleet.reported(known, read, lambda name, n=numbers: n.get(name, 0))  # type: ignore[misc]
             session.append("fleet", events)
             facts.saw(session.connection, _sightings(known, read, events))
-            total = replace(
-                total,
-                changed=total.changed + sum(len(event.uuids) for event in events),
-                sightings=total.sightings + sightings,
-                late=total.late + late,
+            changed = sum(len(event.uuids) for event in events)
+            total = Reported(
+                total.reports + len(chunk),
+                total.changed + changed,
+                total.sightings + sightings,
+                total.late + late,
+                total.of_unknown + len(chunk) - len(read),
             )
-    return replace(total, unknown=tuple(unknown), unknown_targets=tuple(strangers))
+            if progress:
+                progress(total.reports)
+    return total
+
+
+def _between(seen_at: int | None, now: int) -> int:
+    """When a device was seen. A clock ahead of ours would make every later report late; one before 1970 is not set."""
+    return now if seen_at is None else max(0, min(seen_at, now))
 
 
 def _sightings(

@@ -7,15 +7,17 @@ Rules of this module. The format is a promise, ``waveledger-export/1``:
 * Then every event in order of position, a line each: position, stream, version, topic, recorded_at (RFC 3339), actor,
   and last the payload, byte for byte as it is hashed. Each checkpoint that is kept follows the event of its size.
 * There is one way to write a line, so a file that was read and written again is the same.
+* An export is of one moment: what is appended while it is written is not in it.
 * What does not come out as it went in is refused, and nothing is created: leaves and root are computed anew, every
   checkpoint is compared with the tree and its signature verified.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 from sqlalchemy import Connection
@@ -27,11 +29,15 @@ from ledger.domain.errors import LedgerError, StorageFailure
 from ledger.domain.events import FactoryInitialized
 from ledger.domain.values import format_time, from_epoch, parse_time, to_epoch
 from ledger.store import events
-from ledger.store.bulk import query
 from ledger.store.events import Checkpoint, Row
 from ledger.tuf import note
 
 FORMAT = "waveledger-export/1"
+
+CHUNK = 500  # events a transaction
+
+Reading: TypeAlias = Callable[[], AbstractContextManager[Connection]]
+"""Opens a transaction that reads."""
 
 _PAYLOAD = b',"payload":'
 _EVENT = ("position", "stream", "version", "topic", "recorded_at", "actor")
@@ -66,26 +72,39 @@ class Manifest(NamedTuple):
     checkpoint: str | None
 
 
-def manifest_of(connection: Connection, tree: Tree, checkpoint: note.Checkpoint | None) -> Manifest:
-    """The manifest of the ledger as it is now."""
-    (count,) = query(connection, "SELECT count(*) FROM checkpoint WHERE size <= ?", (tree.size,)).fetchone() or (0,)
-    text = checkpoint.note() if checkpoint else None
-    return Manifest(FORMAT, tree.factory, tree.ledger_key, tree.size, tree.root.hex(), count, text)
+@dataclass(frozen=True)
+class Export:
+    """What is exported: a manifest, and the sizes of the checkpoints that the ledger kept at that moment."""
 
+    manifest: Manifest
+    sizes: frozenset[int]
 
-def export(connection: Connection, manifest: Manifest) -> Iterator[bytes]:
-    """The lines of an export of the events up to the manifest's size. Raises, at its end: HistoryChanged."""
-    yield _line(manifest._asdict())
-    kept = events.checkpoints(connection, until=manifest.size)
-    waiting, frontier = next(kept, None), merkle.Frontier()
-    for row in events.read(connection, until=manifest.size):
-        yield event_line(row)
-        frontier = frontier.append(merkle.leaf_hash(merkle.entry(*row)))
-        if waiting is not None and waiting.size == row.position:
-            yield _line({"size": waiting.size, "checkpoint": waiting.note})
-            waiting = next(kept, None)
-    if frontier.root().hex() != manifest.root:
-        raise HistoryChanged(which="head")
+    @classmethod
+    def begin(cls, connection: Connection, tree: Tree, checkpoint: note.Checkpoint | None) -> Export:
+        """The ledger as it is now."""
+        sizes = frozenset(kept.size for kept in events.checkpoints(connection, until=tree.size))
+        text = checkpoint.note() if checkpoint else None
+        manifest = Manifest(FORMAT, tree.factory, tree.ledger_key, tree.size, tree.root.hex(), len(sizes), text)
+        return cls(manifest, sizes)
+
+    def lines(self, reading: Reading) -> Iterator[bytes]:
+        """The lines, read in short transactions: no writer waits. Raises, at the end: HistoryChanged."""
+        yield _line(self.manifest._asdict())
+        frontier = merkle.Frontier()
+        while frontier.size < self.manifest.size:
+            until = min(self.manifest.size, frontier.size + CHUNK)
+            with reading() as connection:
+                rows = list(events.read(connection, after=frontier.size, until=until))
+                kept = {c.size: c.note for c in events.checkpoints(connection, frontier.size, until)}
+            if not rows:
+                break
+            for row in rows:
+                yield event_line(row)
+                frontier = frontier.append(merkle.leaf_hash(merkle.entry(*row)))
+                if row.position in kept and row.position in self.sizes:
+                    yield _line({"size": row.position, "checkpoint": kept[row.position]})
+        if frontier.root().hex() != self.manifest.root:
+            raise HistoryChanged(which="head")
 
 
 def read_manifest(line: bytes) -> Manifest:

@@ -13,12 +13,12 @@ from ledger.application import rootchange
 from ledger.application.facts import ReleaseFacts
 from ledger.application.rootchange import Changed, Current, Plan, as_listed
 from ledger.domain import members
-from ledger.domain.errors import Refused
+from ledger.domain.errors import Refused, TufFailure
 from ledger.domain.events import OnlineKeySet, RootPublished
 from ledger.domain.values import format_time
 from ledger.session import Ledger
 from ledger.tuf import roots
-from ledger.tuf.keypair import Signer
+from ledger.tuf.keypair import Signer, ed25519_key, material
 from ledger.tuf.online import OnlineKeys
 from ledger.tuf.rootchange import ExpiryNotLater, add_key, keyid_of, remove_key, set_online_key, successor
 
@@ -41,6 +41,18 @@ class PlaceHoldsKey(Refused):
     place: str
     role: str
     keyid: str
+
+
+class CiRootKeyMissing(TufFailure):
+    """The one key that can sign CI's next root is not at hand."""
+
+    message = "the CI root's key {keyid} is not in {where}, and nothing else can sign the next CI root"
+    hint = (
+        "take ci.root.pem from a backup, and say where it is: WAVELEDGER_ONLINE_KEYS. If it is lost, test devices keep "
+        "the CI root until it expires, and then need another by other means; production does not ask for it"
+    )
+    keyid: str
+    where: str
 
 
 @dataclass(frozen=True)
@@ -142,7 +154,7 @@ def rotate_ci_key(
     *,
     dry_run: bool = False,
 ) -> RootPublished:
-    """Put a new key of the CI root in the place of an old one: all are online. Raises: OnlineKeyMissing."""
+    """Put a new key of the CI root in the place of an old one: all are online. Raises: CiRootKeyMissing."""
     with ledger.reading() as connection:
         members.require_member(facts.members(connection), ledger.actor)
         current = Current.read(connection, facts)
@@ -151,7 +163,10 @@ def rotate_ci_key(
     root = successor(before, expires)
     set_online_key(root, role, online[role], new.key)
     roots.no_shared_keys(current.root, root)
-    signer = keys.knowing(before.keys.values()).signer(online["root"], "ci root")
+    known = keys.knowing(before.keys.values())
+    if known.missing([online["root"]]):
+        raise CiRootKeyMissing(keyid=online["root"], where=keys.where)
+    signer = known.signer(online["root"], "ci root")
     metadata = roots.sign_root(root, [signer, *([new] if role == "root" else [])])
     roots.require_trusted(roots.load_root(metadata), before)
     published = RootPublished("ci", root.version, root.expires, metadata.decode())
@@ -163,11 +178,14 @@ def rotate_ci_key(
 
 
 def require_unused(chains: Sequence[Root], new: Key) -> None:
-    """Pass a key that no root of either chain lists. Raises: KeyUsedBefore."""
+    """Pass a key that no root of either chain lists, and that is not the ledger's own. Raises: KeyUsedBefore."""
     for root in chains:
         keyid = keyid_of(root, new)
         if keyid is not None:
             raise KeyUsedBefore(keyid=keyid)
+        ledger_key = roots.ledger_key(root)
+        if ledger_key and material(ed25519_key(ledger_key)) == material(new):
+            raise KeyUsedBefore(keyid=new.keyid)
 
 
 def require_free_place(place: str, role: str, there: Iterable[Signer], leaving: str | None, *lists: Root) -> None:

@@ -6,8 +6,8 @@ Rules of this module (DESIGN §4, "Rotation and re-signing"):
   last revision of a lane all documents of the tag take new lanes.
 * New lanes are taken in the order in which devices may move: held, production, the wave, then its recovery documents
   in the same order.
-* A wave that is not ready waits for its holders. Nobody's signature for something else approves it: only a key that
-  signed it before may sign it again, until it is named, or signed with ``waves sign``.
+* A wave that is not ready waits for its holders. Nobody's signature for something else approves it: where it takes a
+  new lane, only a key that signed it before may sign it, until it is named, or signed with ``waves sign``.
 * What is signed is decided without a lock and recorded under it: documents and signers must still be the same.
 """
 

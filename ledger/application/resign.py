@@ -3,6 +3,7 @@
 Rules of this module:
 
 * A tag is signed anew with its active wave; a wave (active, held or in production) alone.
+* Above a ledger that is lost, its newer roots are taken in first: what is signed is signed for those.
 * A wave that is not ready is signed anew when it is named; with its tag it is left alone, except where all of the tag
   takes new lanes.
 """
@@ -16,6 +17,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 from tuf.api.metadata import Root
 
+from ledger.application import rootsahead
 from ledger.application.facts import ReleaseFacts
 from ledger.application.live import (
     Anew,
@@ -31,6 +33,7 @@ from ledger.application.live import (
     record,
     sign_anew,
 )
+from ledger.application.rootsahead import RootsAhead
 from ledger.domain import members
 from ledger.domain.errors import NotFound, Refused
 from ledger.domain.events import VersionsRaised
@@ -96,13 +99,14 @@ class VersionsTooHigh(Refused):
 class ResignRequest:
     """What the user asks for: a tag or a wave, another expiry, or new lanes above what a lost ledger gave out.
 
-    With `at_least`, documents that live longer than until `expires` keep their expiry.
+    With `at_least`, documents that live longer than until `expires` keep their expiry. `ahead`: its roots.
     """
 
     name: str
     expires: datetime | None
     above: Versions | None = None
     at_least: bool = False
+    ahead: RootsAhead | None = None
 
 
 def resign(
@@ -117,25 +121,38 @@ def resign(
         members.require_member(facts.members(connection), ledger.actor)
         trusted = facts.trusted(connection, "production")
         tag, wanted = _wanted(connection, facts, request)
-    root = roots.load_root(trusted.metadata).signed
-    signers = find_signers(root, frozenset({trusted.online_targets_keyid}))
+    ahead = request.ahead
+    root = ahead.root if ahead else roots.load_root(trusted.metadata).signed
+    signers = find_signers(root, frozenset({ahead.online_targets if ahead else trusted.online_targets_keyid}))
     resigned = [sign_anew(one, root, signers) for one in wanted]
     with ledger.writing(dry_run=dry_run) as session:
         members.require_member(facts.members(session.connection), session.actor)
         if facts.trusted(session.connection, "production") != trusted:
             raise DocumentsOvertaken(owner=f"tag:{tag.name}")
         record(session, facts, resigned)
+        if ahead is not None:
+            rootsahead.record(session, facts, ahead, {one.anew.before.owner for one in resigned})
         if request.above is not None:
             raised = VersionsRaised(tag.view, request.above.metadata, request.above.targets)
             session.append(f"publication:production:{tag.name}", [raised])
     return resigned
 
 
-def raise_ci_versions(ledger: Ledger, facts: ReleaseFacts, tag: str, above: Versions, *, dry_run: bool = False) -> None:
+def raise_ci_versions(
+    ledger: Ledger,
+    facts: ReleaseFacts,
+    tag: str,
+    above: Versions,
+    ahead: RootsAhead | None = None,
+    *,
+    dry_run: bool = False,
+) -> None:
     """Let a CI repository go on above what a lost ledger gave out; its documents are signed online."""
     _require_room(above)
     with ledger.writing(dry_run=dry_run) as session:
         members.require_member(facts.members(session.connection), session.actor)
+        if ahead is not None:
+            rootsahead.record(session, facts, ahead)
         raised = VersionsRaised(f"ci/{tag}", above.metadata, above.targets)
         session.append(f"publication:ci:{tag}", [raised])
 

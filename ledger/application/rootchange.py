@@ -6,8 +6,8 @@ Rules of this module (DESIGN §4, "Rotation and re-signing"; TUF 1.0 §6.1):
 * A live document whose offline signatures would not be enough under the next root, or whose online key changes, is
   signed anew in the same change: under the next root by `signers`, and under this one by `also`, so that a client in
   the middle of a refresh accepts it, too.
-* A wave that is not ready loses the signatures of keys that leave, and gets none that its holders did not give it. It
-  never needs fewer than it was begun for.
+* A wave that is not ready loses the signatures of keys that leave, and gets none that its holders did not give it
+  (`ledger.application.waiting`).
 * Signing happens without a lock, recording under it: roots, online keys and documents must still be the same.
 """
 
@@ -24,6 +24,7 @@ from tuf.api.metadata import Metadata, Root
 from ledger.application import live
 from ledger.application.facts import ReleaseFacts, Trusted
 from ledger.application.live import Anew, DocumentsOvertaken, NewExpiry, Owned, SignedAnew
+from ledger.application.waiting import Waiting, waiting
 from ledger.domain import members, trust
 from ledger.domain.errors import Conflict, Refused
 from ledger.domain.events import KeySignatures, OnlineKeySet, RootPublished, RootUpdateClosed
@@ -42,9 +43,9 @@ Edit = Callable[[Root], None]
 
 
 class RootOvertaken(Conflict):
-    """Somebody else changed the root meanwhile."""
+    """Somebody else changed the root, or what is proposed for it, meanwhile."""
 
-    message = "the root changed while the change was being signed"
+    message = "the root, or the open update of it, changed while the change was being signed"
     hint = "nothing was recorded; look at it (waveledger keys tuf show-root --prod), then run the command again"
 
 
@@ -102,6 +103,7 @@ class Changed:
     root: Root
     resigned: tuple[SignedAnew, ...]
     online_targets: str  # the keyid under the new root: that key signs at publication
+    waiting: tuple[Waiting, ...] = ()
 
     @property
     def unbridged(self) -> tuple[str, ...]:
@@ -147,10 +149,11 @@ def change(ledger: Ledger, facts: ReleaseFacts, plan: Plan, *, dry_run: bool = F
         trust.require_none_open(current.state)
         root = next_root(current, plan.edit, plan.expires, plan.online)
         anew = needed(connection, current, root, online_changed=bool(plan.online and plan.online.role == "targets"))
+        waits = waiting(connection, current.owners, root, {one.before.owner for one in anew})
     _require_root_keys(current.root, root, plan.root_signers)
     resigned = tuple(_sign_anew(one, current, root, plan) for one in anew)
     metadata = _sign_root(current.root, root, plan.root_signers)
-    changed = Changed(current.root, root, resigned, _online_targets(current, plan.online))
+    changed = Changed(current.root, root, resigned, _online_targets(current, plan.online), waits)
     with ledger.writing(dry_run=dry_run) as session:
         record(session, facts, current, changed, metadata, plan.online)
     return changed
@@ -181,16 +184,19 @@ def needed(
     online_changed: bool = False,
     expires: datetime | None = None,
 ) -> list[Anew]:
-    """The live documents that the next root needs signed anew; with `expires` all that are shown, or will be."""
+    """The live documents that the next root needs signed anew; with `expires` all that are shown, or will be.
+
+    None gets an earlier expiry: a change of keys takes no time from a release.
+    """
     online = {current.online["targets"]}
-    expiry = NewExpiry(expires) if expires else None
+    expiry = NewExpiry(expires, at_least=True) if expires else None
     found = []
     for tag in current.tags:
         owned = [one for one in current.owners if one.tag == tag.name]
         wanted = [
             one
             for one in owned
-            if _falls_short(one, root, online) or (one.ready and (online_changed or expires is not None))
+            if one.ready and (online_changed or expires is not None or _falls_short(one, root, online))
         ]
         found += live.anew(connection, tag, wanted, owned, expiry)
     return found
@@ -222,8 +228,12 @@ def record(
     for owned in now.owners:  # a document that came meanwhile may be one that the next root would not accept
         if owned not in current.owners and owned.owner not in done:
             raise DocumentsOvertaken(owner=owned.owner)
+    for waits in set(changed.waiting) ^ set(waiting(session.connection, now.owners, changed.root, done)):
+        raise DocumentsOvertaken(owner=waits.owner)
     roots.require_trusted(roots.load_root(metadata), current.root)
     live.record(session, facts, changed.resigned)
+    for waits in changed.waiting:
+        session.append(waits.owner, [waits.changed])
     update = current.state.open
     session.append(
         "trust",
@@ -251,10 +261,7 @@ def _online_targets(current: Current, online: OnlineKeySet | None) -> str:
 
 def _falls_short(owned: Owned, root: Root, online: set[str]) -> bool:
     listed = set(root.roles["targets"].keyids) - online
-    threshold = root.roles["targets"].threshold
-    if owned.ready:
-        return any(len(by & listed) < threshold - 1 for by in owned.signers)
-    return (owned.threshold or 0) < threshold or any(not by <= listed for by in owned.signers)
+    return any(len(by & listed) < root.roles["targets"].threshold - 1 for by in owned.signers)
 
 
 def _sign_anew(anew: Anew, current: Current, root: Root, plan: Plan) -> SignedAnew:

@@ -4,22 +4,23 @@ Rules of this module:
 
 * Anybody who may change keys proposes and edits; each holder signs the root, or the live documents, with one key. Who
   replaces an own key signs with both: the old one counts for the current root, the new one for the next.
-* No online key signs for a holder, and a wave that is not ready is signed by those alone who signed it before.
+* No online key signs for a holder, and a wave that is not ready is left to those who sign it.
 * Apply is one transaction: documents at their next revision, the root, the end of the update. It says what is missing
   and changes nothing while something is.
+* Holders take days. What would have expired when it is applied is refused, and no document gets an earlier expiry.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection
 from tuf.api.metadata import Root
 
 from ledger.application.facts import ReleaseFacts
-from ledger.application.live import Anew, SignedAnew, TooFewSigners, signatures_of
+from ledger.application.live import Anew, SignedAnew, signatures_of
 from ledger.application.rootchange import (
     Changed,
     Current,
@@ -34,6 +35,7 @@ from ledger.application.rootchange import (
     signers_of,
     unsigned,
 )
+from ledger.application.waiting import Waiting, waiting
 from ledger.domain import members, trust
 from ledger.domain.errors import LedgerError, Refused
 from ledger.domain.events import (
@@ -44,6 +46,7 @@ from ledger.domain.events import (
     RootUpdateClosed,
 )
 from ledger.domain.trust import RootAlreadySigned, RootUpdate
+from ledger.domain.values import format_time, from_epoch
 from ledger.session import Ledger
 from ledger.tuf import roots
 from ledger.tuf.errors import NoMatchingKey, SeveralMatchingKeys
@@ -69,6 +72,29 @@ class RootNotChanged(Refused):
     update: int
 
 
+class DocumentsNotSigned(Refused):
+    """Holders have not signed the live documents yet."""
+
+    message = "{owner} needs {need} offline signatures for the next root, and has {have}"
+    hint = "each holder who has not signed yet: waveledger keys tuf updates sign-prod-targets --keys FILE"
+    owner: str
+    have: int
+    need: int
+
+
+class UpdateTooLate(Refused):
+    """The holders took longer than what they signed was to live."""
+
+    message = "update {update} of the root is too late: {what} would expire at {expires}, which is past"
+    hint = (
+        "give it up (waveledger keys tuf updates cancel), and begin it again with a later expiry: waveledger keys tuf "
+        "updates init"
+    )
+    update: int
+    what: str
+    expires: str
+
+
 @dataclass(frozen=True)
 class DocumentsWanted:
     """Live documents of one owner that the update needs signed, and the keys that signed them so far."""
@@ -85,12 +111,16 @@ class DocumentsWanted:
 
 @dataclass(frozen=True)
 class Review:
-    """An open update: both roots, who signed, what is missing, and why the proposed root can't be one yet."""
+    """An open update: both roots, who signed, what is missing, and why the proposed root can't be one yet.
+
+    `waiting` are the waves that go on waiting for their own signatures, whatever they have by then.
+    """
 
     update: RootUpdate
     before: Root
     root: Root
     documents: tuple[DocumentsWanted, ...]
+    waiting: tuple[Waiting, ...]
     problem: str | None = None
 
     @property
@@ -143,9 +173,9 @@ def edit(ledger: Ledger, facts: ReleaseFacts, change: Edit, *, dry_run: bool = F
         return event
 
 
-def review(connection: Connection, facts: ReleaseFacts) -> Review:
-    """The open update. Raises: NoRootUpdate."""
-    return _review(connection, Current.read(connection, facts))
+def review(connection: Connection, facts: ReleaseFacts, now: int) -> Review:
+    """The open update as it is at a moment. Raises: NoRootUpdate."""
+    return _review(connection, Current.read(connection, facts), now)
 
 
 def sign(ledger: Ledger, facts: ReleaseFacts, find_signers: FindSigners, *, dry_run: bool = False) -> Review:
@@ -165,9 +195,13 @@ def sign(ledger: Ledger, facts: ReleaseFacts, find_signers: FindSigners, *, dry_
         require_signature(current.root, root, event.keyid, event.signature)
     with ledger.writing(dry_run=dry_run) as session:
         members.require_member(facts.members(session.connection), session.actor)
-        current.require_same(Current.read(session.connection, facts))
+        now = Current.read(session.connection, facts)
+        _require_same_proposal(current, now)
+        for event in events:
+            if event.keyid in dict(trust.require_open(now.state).signatures):
+                raise RootAlreadySigned(keyid=event.keyid, update=update.update)
         session.append("trust", events)
-        return review(session.connection, facts)
+        return review(session.connection, facts, session.now)
 
 
 def sign_targets(ledger: Ledger, facts: ReleaseFacts, find_signers: FindSigners, *, dry_run: bool = False) -> Review:
@@ -178,7 +212,7 @@ def sign_targets(ledger: Ledger, facts: ReleaseFacts, find_signers: FindSigners,
     with ledger.reading() as connection:
         members.require_member(facts.members(connection), ledger.actor)
         current = Current.read(connection, facts)
-        found = _review(connection, current)
+        found = _review(connection, current, ledger.now)
     if not found.documents:
         raise NothingToSign(update=found.update.update)
     signers = find_signers(found.before, found.root, "targets", current.online["targets"])
@@ -189,9 +223,9 @@ def sign_targets(ledger: Ledger, facts: ReleaseFacts, find_signers: FindSigners,
         raise NothingToSign(update=found.update.update)
     with ledger.writing(dry_run=dry_run) as session:
         members.require_member(facts.members(session.connection), session.actor)
-        current.require_same(Current.read(session.connection, facts))
+        _require_same_proposal(current, Current.read(session.connection, facts))
         session.append("trust", events)
-        return review(session.connection, facts)
+        return review(session.connection, facts, session.now)
 
 
 def _signed_documents(found: Review, signer: Signer) -> list[ProposedTargetsSigned]:
@@ -211,23 +245,27 @@ def _signed_documents(found: Review, signer: Signer) -> list[ProposedTargetsSign
 
 
 def apply(ledger: Ledger, facts: ReleaseFacts, *, dry_run: bool = False) -> Changed:
-    """Make the proposed root the root. Raises: RootNotChanged, NotEnoughSignatures, TooFewSigners."""
+    """Make the proposed root the root.
+
+    Raises: RootNotChanged, UpdateTooLate, NotEnoughSignatures, DocumentsNotSigned.
+    """
     with ledger.writing(dry_run=dry_run) as session:
         members.require_member(facts.members(session.connection), session.actor)
         current = Current.read(session.connection, facts)
-        found = _review(session.connection, current)
+        found = _review(session.connection, current, session.now)
         if not found.update.signatures:
             _require_changed(found)
         require_sound(current, found.root)
+        _require_in_time(found.update, found.root, session.now)
         for wanted in found.documents:
             if len(wanted.signers) < wanted.need:
-                raise TooFewSigners(owner=wanted.anew.before.owner, have=len(wanted.signers), need=wanted.need)
+                raise DocumentsNotSigned(owner=wanted.anew.before.owner, have=len(wanted.signers), need=wanted.need)
         resigned = tuple(
             SignedAnew(wanted.anew, found.root.version, wanted.anew.threshold(found.root), wanted.signers, wanted.also)
             for wanted in found.documents
         )
         metadata = roots.root_file(found.root, found.update.signatures)
-        changed = Changed(found.before, found.root, resigned, current.online["targets"])
+        changed = Changed(found.before, found.root, resigned, current.online["targets"], found.waiting)
         record(session, facts, current, changed, metadata)
         return changed
 
@@ -261,7 +299,7 @@ def find_among(signers: Sequence[Signer], source: str) -> FindSigners:
     return find
 
 
-def _review(connection: Connection, current: Current) -> Review:
+def _review(connection: Connection, current: Current, now: int) -> Review:
     update = trust.require_open(current.state)
     root = proposed(update.root)
     wanted = []
@@ -273,15 +311,33 @@ def _review(connection: Connection, current: Current) -> Review:
         }
         signers, also = signers_of(list(by.values()), root)
         wanted.append(DocumentsWanted(anew, signers, also, anew.need(root)))
-    return Review(update, current.root, root, tuple(wanted), _problem(current, root))
+    waits = waiting(connection, current.owners, root, {one.anew.before.owner for one in wanted})
+    return Review(update, current.root, root, tuple(wanted), waits, _problem(current, update, root, now))
 
 
-def _problem(current: Current, root: Root) -> str | None:
+def _problem(current: Current, update: RootUpdate, root: Root, now: int) -> str | None:
     try:
         require_sound(current, root)
+        _require_in_time(update, root, now)
     except LedgerError as problem:
         return str(problem)
     return None
+
+
+def _require_same_proposal(current: Current, now: Current) -> None:
+    """Pass when all that holders sign is as it was, whoever else signed it meanwhile. Raises: RootOvertaken."""
+
+    def unsigned_yet(read: Current) -> Current:
+        update = read.state.open
+        return replace(read, state=replace(read.state, open=update and replace(update, signatures=(), documents=())))
+
+    unsigned_yet(current).require_same(unsigned_yet(now))
+
+
+def _require_in_time(update: RootUpdate, root: Root, now: int) -> None:
+    for what, expires in (("the root", root.expires), ("production targets", update.targets_expires)):
+        if expires is not None and expires <= from_epoch(now):
+            raise UpdateTooLate(update=update.update, what=what, expires=format_time(expires))
 
 
 def _require_changed(found: Review) -> None:

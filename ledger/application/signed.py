@@ -15,7 +15,15 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from ledger.codec import decode
-from ledger.domain.events import Document, KeySignatures, TargetsResigned, WaveInitialized, WaveResigned, WaveSigned
+from ledger.domain.events import (
+    Document,
+    KeySignatures,
+    TargetsResigned,
+    WaveHoldersChanged,
+    WaveInitialized,
+    WaveResigned,
+    WaveSigned,
+)
 from ledger.session import load
 from ledger.store import events
 from ledger.tuf import documents
@@ -66,6 +74,8 @@ def of_wave(connection: Connection, wave: str, version: int) -> Signatures:
                 if any(document.version == version for document in held):
                     break
                 held, signers = found, [*event.signers, *event.also]
+            case WaveHoldersChanged(removed=removed):
+                signers = [by for by in signers if by.keyid not in removed]
     return _pick(connection, held, signers, version)
 
 

@@ -125,6 +125,15 @@ class RootSigned:
 
 
 @dataclass(frozen=True, slots=True)
+class RootsTakenIn:
+    """An older copy of a ledger that is lost took in roots that clients have already, the newest of that version."""
+
+    topic: ClassVar[str] = "roots.taken-in/1"
+    repository: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class ProposedTargetsSigned:
     """One holder signed the live documents of one owner at their next revision, for an update of the root.
 
@@ -285,6 +294,20 @@ class WaveResigned:
     documents: tuple[Document, ...]
     signers: tuple[KeySignatures, ...]
     also: tuple[KeySignatures, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WaveHoldersChanged:
+    """The root's keys changed while an active wave waited for signatures; nobody saw it, so its documents stay.
+
+    The signatures of the keyids `removed` count no more; `threshold` is what it needs under the root `root_version`.
+    """
+
+    topic: ClassVar[str] = "wave.holders-changed/1"
+    wave: str
+    root_version: int
+    threshold: int
+    removed: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -483,9 +506,10 @@ class BundleExported:
 Event: TypeAlias = (
     FactoryInitialized | MemberAdded | MemberRemoved
     | RootPublished | OnlineKeySet | RootProposed | RootSigned | ProposedTargetsSigned | RootUpdateClosed
+    | RootsTakenIn
     | CiTargetsImported | CiTargetsPruned
     | WaveOpened | TargetsPromoted | TargetsPruned | TargetsResigned | WaveClosed
-    | WaveInitialized | WaveSigned | WaveResigned | WaveRolledOut | WaveCompleted | WaveCanceled
+    | WaveInitialized | WaveSigned | WaveResigned | WaveHoldersChanged | WaveRolledOut | WaveCompleted | WaveCanceled
     | DevicesStaged
     | DevicesRegistered | DevicesChanged | DevicesRemoved | DevicesReported
     | MetadataPublished | DocumentCosigned | VersionsRaised | BundleExported

@@ -4,7 +4,9 @@ Rules of this module (DESIGN §2, "devices"):
 
 * Import upserts: tag, group, name, hardware and production can change at any time; an unchanged device is no event.
 * A report that names another target than the last one is history. A mere sighting is telemetry, not an event.
-* A report older than the last one of its device rewinds nothing.
+* A report older than the last one of its device rewinds nothing; of the same second, the one that comes later counts.
+* A target that was not known when it was first reported gets its number with the first report after it is: the device's
+  version changed, so that is history.
 """
 
 from __future__ import annotations
@@ -47,10 +49,14 @@ class Report(NamedTuple):
 
 
 class Running(NamedTuple):
-    """What is known of a device when a report comes in; `reported_at` 0: it never reported."""
+    """What is known of a device when a report comes in; `reported_at` 0: it never reported.
+
+    `number` is what was recorded as the target's, 0 for one that was not known then; None leaves it as it is.
+    """
 
     target: str | None
     reported_at: int
+    number: int | None = None
 
 
 class Upsert(NamedTuple):
@@ -105,15 +111,20 @@ def reported(
     late = sightings = 0
     for report in reports:
         before = running[report.uuid]
-        if report.target is None or report.target == before.target:
+        if report.target is None:
             sightings += 1
-        elif report.seen_at < before.reported_at:
-            late += 1
             continue
-        else:
+        number, seen_at = number_of(report.target), max(before.reported_at, report.seen_at)
+        if report.target != before.target:
+            if report.seen_at < before.reported_at:
+                late += 1
+                continue
             changes.append(report)
-        target = report.target or before.target
-        running[report.uuid] = Running(target, max(before.reported_at, report.seen_at if report.target else 0))
+        elif number and before.number == 0:
+            changes.append(report._replace(seen_at=seen_at))
+        else:
+            sightings += 1
+        running[report.uuid] = Running(report.target, seen_at, number)
     events = [_reported(changes[start : start + BATCH], number_of) for start in range(0, len(changes), BATCH)]
     return events, late, sightings
 

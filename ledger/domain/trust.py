@@ -21,12 +21,13 @@ from ledger.domain.events import (
     RootProposed,
     RootPublished,
     RootSigned,
+    RootsTakenIn,
     RootUpdateClosed,
 )
 from ledger.domain.transition import IllegalEvent
 
 TrustEvent: TypeAlias = (
-    RootPublished | OnlineKeySet | RootProposed | RootSigned | ProposedTargetsSigned | RootUpdateClosed
+    RootPublished | OnlineKeySet | RootProposed | RootSigned | ProposedTargetsSigned | RootUpdateClosed | RootsTakenIn
 )
 
 
@@ -77,7 +78,7 @@ class Trust:
 def evolve(state: Trust, event: TrustEvent) -> Trust:
     """The state after the event. Raises: IllegalEvent."""
     match event:
-        case OnlineKeySet():
+        case OnlineKeySet() | RootsTakenIn():
             return state
         case RootPublished(repository, version):
             versions = dict(state.versions)

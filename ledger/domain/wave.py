@@ -6,11 +6,14 @@ Rules of this module (DESIGN §2; fioctl's `waves`):
   publication. Once ready, sign is refused. A wave that is not ready can be canceled, not rolled out or completed.
 * A finished wave stays finished: a completed one can't be canceled, a canceled one can't be rolled out.
 * An active wave's documents can be signed anew, under higher versions; from then on those count, and who signed them.
+* Where keys change while a wave waits, the signatures of those who stay go on counting. It never needs fewer than it
+  was begun for: what its holders were promised is not taken from them.
 * Whether a signature is valid is not for this module: it needs cryptography. The use case asks before it records.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeAlias, assert_never
@@ -26,6 +29,7 @@ from ledger.domain.events import (
     WaveCanceled,
     WaveClosed,
     WaveCompleted,
+    WaveHoldersChanged,
     WaveInitialized,
     WaveResigned,
     WaveRolledOut,
@@ -138,7 +142,9 @@ class CanceledWave:
 
 
 Wave: TypeAlias = ActiveWave | CompleteWave | CanceledWave
-WaveEvent: TypeAlias = WaveInitialized | WaveSigned | WaveResigned | WaveRolledOut | WaveCompleted | WaveCanceled
+WaveEvent: TypeAlias = (
+    WaveInitialized | WaveSigned | WaveResigned | WaveHoldersChanged | WaveRolledOut | WaveCompleted | WaveCanceled
+)
 
 
 def evolve(state: Wave | None, event: WaveEvent) -> Wave:
@@ -148,20 +154,31 @@ def evolve(state: Wave | None, event: WaveEvent) -> Wave:
     match state, event:
         case None, WaveInitialized():
             return ActiveWave(event, event.documents, event.threshold)
-        case ActiveWave(), WaveSigned(_, keyid, signatures) if (
-            not state.ready
-            and all(signed.keyid != keyid for signed in state.signed)
-            and len(signatures) == len(state.documents)
-        ):
-            return replace(state, signed=(*state.signed, KeySignatures(keyid, signatures)))
-        case ActiveWave(), WaveResigned(_, _, threshold, documents, signers) if _renews(documents, state.documents):
-            return replace(state, documents=documents, threshold=threshold, signed=signers)
+        case ActiveWave(), WaveSigned() | WaveResigned() | WaveHoldersChanged():
+            return _evolve_signatures(state, event)
         case ActiveWave(), WaveRolledOut() if state.ready and event.rollout == state.rollouts + 1:
             return replace(state, rollouts=event.rollout)
         case ActiveWave(), WaveCompleted() if state.ready:
             return CompleteWave(state.init, state.signed)
         case ActiveWave(), WaveCanceled():
             return CanceledWave(state.init, state.signed, event.reason)
+    raise IllegalEvent(event=type(event).__name__, state=type(state).__name__)
+
+
+def _evolve_signatures(state: ActiveWave, event: WaveSigned | WaveResigned | WaveHoldersChanged) -> ActiveWave:
+    by = {signed.keyid: signed for signed in state.signed}
+    match event:
+        case WaveSigned(_, keyid, signatures) if (
+            not state.ready and keyid not in by and len(signatures) == len(state.documents)
+        ):
+            return replace(state, signed=(*state.signed, KeySignatures(keyid, signatures)))
+        case WaveResigned(_, _, threshold, documents, signers) if _renews(documents, state.documents):
+            return replace(state, documents=documents, threshold=threshold, signed=signers)
+        case WaveHoldersChanged(_, _, threshold, removed) if (
+            not state.ready and threshold >= state.threshold and by.keys() >= set(removed)
+        ):
+            kept = tuple(signed for keyid, signed in by.items() if keyid not in removed)
+            return replace(state, threshold=threshold, signed=kept)
     raise IllegalEvent(event=type(event).__name__, state=type(state).__name__)
 
 
@@ -215,6 +232,19 @@ def sign(state: Wave, keyid: str, signatures: tuple[str, ...]) -> WaveSigned:
     if len(signatures) != len(active.documents):
         raise RuntimeError("a signature for each document of the wave")
     return WaveSigned(active.init.wave, keyid, signatures)
+
+
+def change_holders(
+    state: ActiveWave, holders: Collection[str], root_version: int, threshold: int
+) -> WaveHoldersChanged | None:
+    """What other `holders` and another `threshold` are to a wave that waits for signatures; None: nothing."""
+    if state.ready:
+        raise RuntimeError("a wave that is ready is signed anew")
+    removed = tuple(by.keyid for by in state.signed if by.keyid not in holders)
+    needed = max(state.threshold, threshold)
+    if not removed and needed == state.threshold:
+        return None
+    return WaveHoldersChanged(state.init.wave, root_version, needed, removed)
 
 
 def roll_out(

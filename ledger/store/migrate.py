@@ -104,7 +104,10 @@ def migrate(engine: Engine) -> Migration:
         SchemaMismatch: no way leads from its version to this program's, as when a newer program wrote it.
     """
     with writing(engine) as connection:
-        found = _versions(connection).get(COMPONENT, 0)
+        if not has_ledger(connection):
+            raise StoreMissing(store=name_of(engine.url))
+        with _owning(connection, postgresql.LEDGER):
+            found = _versions(connection).get(COMPONENT, 0)
         if found != SCHEMA_VERSION:  # version 1 is the first: there are no steps yet
             raise SchemaMismatch(found=found, expected=SCHEMA_VERSION)
         _grant(connection)  # roles may be others than when it was created

@@ -43,7 +43,8 @@ _HAS_TABLE = """EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.
 _SET_UP = f"""
 SELECT session_user::text, {_HAS_TABLE},
     set_config('search_path', '{_PATH}', false), set_config('lock_timeout', %s, false),
-    set_config('statement_timeout', '0', false), set_config('role', {_APPLICATION}, false)
+    set_config('statement_timeout', '0', false), set_config('plan_cache_mode', 'force_generic_plan', false),
+    set_config('role', {_APPLICATION}, false)
 """
 
 _NOT_RECORDED = "run the command again; nothing was changed"
@@ -76,6 +77,7 @@ _BY_CODE = {
 # A connection that fails brings no code, only text. The first that is found in it counts.
 _BY_TEXT = {
     "password authentication failed": _Problem("login failed: {detail}", "check user and password"),
+    "permission denied": _Problem("login failed: {detail}", "ask for the right to connect, or log in as another role"),
     "no password supplied": _Problem("login failed: {detail}", "give a password: PGPASSWORD, ~/.pgpass or the URL"),
     "authentication failed": _Problem("login failed: {detail}", "check the user, and pg_hba.conf on the server"),
     "no pg_hba.conf entry": _Problem("login failed: {detail}", "check the user, and pg_hba.conf on the server"),
@@ -86,9 +88,11 @@ _BY_TEXT = {
     "starting up": _BY_CODE["57P03"],
     "shutting down": _BY_CODE["57P03"],
     "translate host name": _Problem("there is no such host: {detail}", "check the host in the URL"),
+    "resolve host": _Problem("there is no such host: {detail}", "check the host in the URL"),
     "refused": _Problem("nobody answers there: {detail}", "check host and port in the URL, and that the server runs"),
     "No such file": _Problem("nobody answers there: {detail}", "check host and port in the URL, and that it runs"),
     "timeout expired": _Problem("nobody answers there: {detail}", "check host and port in the URL, and the network"),
+    "connection failed": _Problem("{detail}", "check the URL, and what the server says"),
 }
 
 
@@ -184,15 +188,15 @@ def as_owner(connection: Connection, schema: str) -> Iterator[None]:
 def translate(error: BaseException | None, store: str) -> StoreBusy | StoreContended | StoreUnreadable | None:
     """What a driver's error means for the store; None where it is the caller's own."""
     code = str(getattr(error, "sqlstate", None) or "")
-    detail = str(error).strip().partition("\n")[0]
+    line = str(error).strip().partition("\n")[0]
+    detail = line.partition("FATAL: ")[2].strip() or line.removeprefix("connection failed: ")
     if code == "55P03":
         return StoreBusy(store=store, waited_seconds=BUSY_TIMEOUT_SECONDS)
     if code in {"40001", "40P01"}:
         return StoreContended(store=store, problem=detail)
     found = next((_BY_CODE[part] for part in (code, code[:3], code[:2]) if part in _BY_CODE), None)
     if found is None and not code and type(error).__name__ == "OperationalError":
-        lost = _Problem("the connection failed: {detail}", _LOST)
-        found = next((problem for text, problem in _BY_TEXT.items() if text in str(error)), lost)
+        found = next((problem for text, problem in _BY_TEXT.items() if text in str(error)), _BY_CODE["08"])
     if found is None:
         return None
     return StoreUnreadable(store=store, problem=found.problem.format(detail=detail), advice=found.advice)

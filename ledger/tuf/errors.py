@@ -218,7 +218,7 @@ class ThresholdImpossible(TufFailure):
     """A threshold that the role's keys can never meet, or that one online key could meet alone."""
 
     message = "the {role} role cannot have threshold {threshold} with {keys} keys"
-    hint = "production targets need 2 signatures at least, the online one among them; add keys or set another threshold"
+    hint = "add {role} keys, or set another threshold; for targets 2 at least, with the online signature"
     role: str
     threshold: int
     keys: int

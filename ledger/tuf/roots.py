@@ -28,7 +28,7 @@ from ledger.tuf.errors import (
     ThresholdImpossible,
     UnsupportedKey,
 )
-from ledger.tuf.keypair import Signer, material
+from ledger.tuf.keypair import Signer, ed25519_key, material
 from ledger.tuf.signing import Signatures, as_objects, require_valid
 
 LIFETIME = timedelta(days=365)
@@ -147,10 +147,16 @@ def require_trusted(metadata: Metadata[Root], previous: Root | None) -> None:
 
 
 def ledger_key(root: Root) -> str | None:
-    """The ledger's public key in hex, as the root states it."""
+    """The ledger's public key in hex, as the root states it; None where what it states is no key."""
     extension = root.unrecognized_fields.get(EXTENSION)
     key = extension.get(_LEDGER_KEY) if isinstance(extension, dict) else None
-    return key if isinstance(key, str) else None
+    if not isinstance(key, str):
+        return None
+    try:
+        ed25519_key(key)
+    except UnsupportedKey:  # a root that was adopted may say anything there
+        return None
+    return key
 
 
 def offline_keyids(root: Root, online_targets_keyid: str) -> tuple[str, ...]:

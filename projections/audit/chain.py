@@ -22,6 +22,7 @@ from projections.audit.findings import Finding
 
 _MOST = 1000  # changed rows that are told one by one
 _TYPES = {"position": int, "stream": str, "version": int, "topic": str, "recorded_at": int, "actor": str, "leaf": bytes}
+_TEXTS = ("stream", "topic", "actor")
 _LIMIT = 2**63
 
 
@@ -125,9 +126,14 @@ def _mistyped(row: Stored) -> str | None:
         and (type(stream), type(topic), type(actor), type(leaf)) == (str, str, str, bytes)
         and recorded_at >= 0 < version < _LIMIT
     ):
-        return None
+        # Text that is not UTF-8 comes with surrogates for it (`projections.audit.history`).
+        return next((name for name in _TEXTS if not _is_utf8(getattr(row, name))), None)
     wrong = (name for name, kind in _TYPES.items() if type(getattr(row, name)) is not kind)
     return next(wrong, "recorded_at" if recorded_at < 0 else "version")
+
+
+def _is_utf8(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _more(size: object, rows: int) -> bool:

@@ -1,11 +1,10 @@
-"""Rollouts, devices and CI targets: what events say of them, against what was known then.
+"""Rollouts and devices: what events say of them, against what was known then.
 
 Rules of this module (DESIGN §2, §3):
 
 * The devices of a rollout follow it at once, in batches; their number and digest are those that it says. They are
   production devices on the wave's tag. A rollout to a whole group lists none.
 * A device is registered before it changes, reports, is staged or leaves; batches are columns of one length.
-* A CI target's name stands for one content for ever; only what is known is pruned.
 """
 
 from __future__ import annotations
@@ -13,13 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-import orjson
-
 from ledger.domain import rollout
 from ledger.domain.events import (
     BATCH,
-    CiTargetsImported,
-    CiTargetsPruned,
     DevicesChanged,
     DevicesRegistered,
     DevicesRemoved,
@@ -28,8 +23,7 @@ from ledger.domain.events import (
     WaveInitialized,
     WaveRolledOut,
 )
-from ledger.domain.values import JsonObject
-from projections.audit.findings import Entry, Finding
+from projections.audit.findings import Entry, Finding, some
 
 
 @dataclass
@@ -98,7 +92,7 @@ class Devices:
         tag = self.tags.get(event.wave, "")
         wrong = [uuid for uuid in event.devices if self.fleet.get(uuid) != (tag, True)]
         if wrong:
-            yield Finding(entry.position, "illegal", "devices", f"no production devices on tag {tag}: {_some(wrong)}")
+            yield Finding(entry.position, "illegal", "devices", f"no production devices on tag {tag}: {some(wrong)}")
 
     def _close(self) -> Iterator[Finding]:
         """Judge the devices of the last rollout as a whole."""
@@ -135,56 +129,4 @@ class Devices:
         wrong = [uuid for uuid in uuids if (self.fleet.get(uuid) is not None) != known]
         if wrong:
             why = "not in the fleet" if known else "in the fleet already"
-            yield Finding(entry.position, "illegal", "uuids", f"{did}, and {why}: {_some(wrong)}")
-
-
-@dataclass
-class Catalog:
-    """The content that each CI target's name stands for, and which are served now."""
-
-    contents: dict[str, bytes] = field(default_factory=dict)
-    served: set[str] = field(default_factory=set)
-
-    def look(self, entry: Entry) -> Iterator[Finding]:
-        """Judge the next event."""
-        match entry.event:
-            case CiTargetsImported(_, targets):
-                for name, body in targets.items():
-                    content = _content(body)
-                    if self.contents.setdefault(name, content) != content:
-                        told = f"CI target {name} was known with another length or hash"
-                        yield Finding(entry.position, "illegal", "targets", told)
-                self.served |= targets.keys()
-            case CiTargetsPruned(names):
-                unknown = [name for name in names if name not in self.served]
-                if unknown:
-                    yield Finding(entry.position, "illegal", "names", f"no CI targets: {_some(unknown)}")
-                self.served.difference_update(names)
-            case WaveInitialized(targets=names):
-                yield from self._new_targets(entry, names, entry.event.documents[:1])
-
-    def end(self) -> Iterator[Finding]:
-        """Nothing is to follow."""
-        return iter(())
-
-    def _new_targets(self, entry: Entry, names: Sequence[str], own: Sequence[object]) -> Iterator[Finding]:
-        known = [name for name in names if name in self.contents]  # an adopted repository's targets are not CI's
-        if not known or not own:
-            return
-        try:
-            targets = orjson.loads(getattr(own[0], "signed", None) or "")["targets"]
-            wrong = [name for name in known if _content(targets[name]) != self.contents[name]]
-        except (ValueError, KeyError, TypeError):
-            return  # said elsewhere
-        if wrong:
-            told = f"its targets have another length or hash than CI's: {_some(wrong)}"
-            yield Finding(entry.position, "illegal", "documents", told)
-
-
-def _content(body: JsonObject) -> bytes:
-    return orjson.dumps([body.get("length"), body.get("hashes")], option=orjson.OPT_SORT_KEYS)
-
-
-def _some(names: Sequence[str], most: int = 3) -> str:
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(str(name)[:60] for name in names[:most]) + more
+            yield Finding(entry.position, "illegal", "uuids", f"{did}, and {why}: {some(wrong)}")

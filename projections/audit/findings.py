@@ -11,7 +11,7 @@ Rules of this package (DESIGN §3, §5):
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from ledger.domain.events import Event
@@ -57,3 +57,9 @@ class Check(Protocol):
 
     def end(self) -> Iterator[Finding]:
         """Judge what should have followed."""
+
+
+def some(names: Sequence[str], most: int = 3) -> str:
+    """Names for a message: the first ones, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(str(name)[:60] for name in names[:most]) + more

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,9 +29,10 @@ from ledger.store.errors import PayloadDamaged
 from ledger.store.events import Row, Stored
 from ledger.tuf import note
 from projections import runner
+from projections.audit.catalog import Catalog
 from projections.audit.chain import Chain
 from projections.audit.checkpoints import Checkpoints
-from projections.audit.devices import Catalog, Devices
+from projections.audit.devices import Devices
 from projections.audit.findings import Check, Entry, Finding
 from projections.audit.offline import Offline
 from projections.audit.published import Published
@@ -40,6 +42,7 @@ from projections.audit.rules import Rules
 CHUNK = 500  # events a transaction
 MOST_ROWS = 1000  # rows of a projection that are told
 
+_MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 _REPLAY_ERRORS = (
     IllegalEvent,
     EventUnreadable,
@@ -47,10 +50,7 @@ _REPLAY_ERRORS = (
     PayloadDamaged,
     SQLAlchemyError,
     sqlite3.Error,
-    ArithmeticError,
-    LookupError,
-    TypeError,
-    ValueError,
+    *_MALFORMED,
 )
 
 Progress = Callable[[int, int], None]
@@ -91,7 +91,7 @@ class Audit:
     def history(self) -> Iterator[Finding]:
         """The events and all that is signed, without the projections."""
         while True:
-            with engine.reading(self.engine) as connection:
+            with self._reading() as connection:
                 rows = events.stored(connection, self.chain.position, CHUNK)
                 if not rows:
                     last = list(self._look_at_end(connection))
@@ -106,6 +106,20 @@ class Audit:
         yield from last
         for check in self.checks:
             yield from check.end()
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """A transaction in which SQLite hands out text that is not UTF-8, too: somebody may have put it there."""
+        with engine.reading(self.engine) as connection:
+            driver: Any = connection.connection.driver_connection
+            if not isinstance(driver, sqlite3.Connection):
+                yield connection
+                return
+            driver.text_factory = _any_text
+            try:
+                yield connection
+            finally:
+                driver.text_factory = str
 
     def _look(self, row: Stored) -> Iterator[Finding]:
         yield from self.chain.look(row)
@@ -127,7 +141,11 @@ class Audit:
             self.checkpoints.factory = event
         entry = Entry(row.position, row.stream, row.version, row.recorded_at, row.actor, event)
         for check in self.checks:
-            yield from check.look(entry)
+            try:
+                yield from check.look(entry)
+            except (LedgerError, *_MALFORMED) as problem:  # what no event of ours could ever hold
+                told = f"{type(check).__name__} cannot judge it: {type(problem).__name__} {problem}"
+                yield Finding(row.position, "unreadable", "payload", told)
 
     def _look_at_end(self, connection: Connection) -> Iterator[Finding]:
         head = bulk.query(connection, "SELECT id, size, frontier, recorded_at FROM head").fetchall()
@@ -144,7 +162,7 @@ class Audit:
         yield from self.checkpoints.end(self.chain.rows, late.keys() - found.keys())
 
     def _look_at_projection(self, name: str) -> Iterator[Finding]:
-        with engine.reading(self.engine) as connection:
+        with self._reading() as connection:
             row = bulk.query(connection, "SELECT position FROM projection WHERE name = ?", (name,)).fetchone()
             size = self._size(connection)
         if row is None or row[0] != size:
@@ -167,7 +185,7 @@ class Audit:
         return int(row[0] or 0)
 
     def _read_event(self, position: int) -> object:
-        with engine.reading(self.engine) as connection:
+        with self._reading() as connection:
             try:
                 row = events.get(connection, position)
                 return decode(row.topic, row.payload) if row else None
@@ -177,8 +195,12 @@ class Audit:
     def _read_note(self, size: int) -> str | None:
         if size in self._notes:
             return self._notes[size]
-        with engine.reading(self.engine) as connection:
+        with self._reading() as connection:
             found = events.checkpoint_of(connection, size)
         if found is not None:
             self._notes[size] = found.note  # asked for by each view of a publication
         return found.note if found else None
+
+
+def _any_text(data: bytes) -> str:
+    return data.decode(errors="surrogateescape")

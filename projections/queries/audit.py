@@ -182,6 +182,9 @@ _SUMMARIES: dict[str, Callable[[dict[str, Any]], str]] = {
     "proposed-targets.signed/1": lambda d: (
         f"signed {_views(d)} for update {d['update']} of the root with key {d['keyid'][:12]}"
     ),
+    "roots.taken-in/1": lambda d: (
+        f"took in the {d['repository']} roots up to version {d['version']}, which clients have"
+    ),
     "root.update-closed/1": lambda d: f"{d['outcome']} update {d['update']} of the root",
     "tag.wave-opened/1": lambda d: f"opened wave {d['wave']} on tag {d['tag']}",
     "targets.promoted/1": lambda d: f"made number {d['number']} production on tag {d['tag']}, with wave {d['wave']}",
@@ -191,6 +194,10 @@ _SUMMARIES: dict[str, Callable[[dict[str, Any]], str]] = {
     "wave.signed/1": lambda d: f"signed wave {d['wave']} with key {d['keyid'][:12]}",
     "targets.resigned/1": lambda d: f"signed {_views(d)} of tag {d['tag']} anew with {_keys(d)}",
     "wave.resigned/1": lambda d: f"signed wave {d['wave']} anew ({_views(d)}) with {_keys(d)}",
+    "wave.holders-changed/1": lambda d: (
+        f"kept wave {d['wave']} waiting, with threshold {d['threshold']}"
+        + (f", without key {_some([keyid[:12] for keyid in d['removed']])}" if d["removed"] else "")
+    ),
     "wave.rolled-out/1": _rolled_out,
     "wave.completed/1": lambda d: f"completed wave {d['wave']}",
     "wave.canceled/1": lambda d: f"canceled wave {d['wave']}" + (f": {d['reason']}" if d["reason"] else ""),

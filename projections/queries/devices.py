@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, text
@@ -29,7 +30,7 @@ _NUMBER = "(SELECT w.number FROM fleet_wave w WHERE w.wave = a.active)"
 _SELECT = f"""
 SELECT c.*, w.name AS wave, h.name AS held, hw.number AS held_number FROM (
   SELECT d.dev, d.uuid, d.name, k.name AS hardware_id, t.name AS tag, g.name AS grp, d.production, r.name AS target,
-    s.seen_at, a.active, aw.number AS number,
+    d.number AS runs, s.seen_at, a.active, aw.number AS number,
     CASE WHEN {listed("a.active")} THEN 1 ELSE 0 END AS listed,
     CASE WHEN {grouped("a.active")} THEN 1 ELSE 0 END AS grouped,
     CASE WHEN a.held > 0 AND d.production = 1 THEN {holder("a.number")} END AS holder,
@@ -62,6 +63,34 @@ SELECT x.view FROM (
 """
 
 
+class Rule(StrEnum):
+    """The rules of this module that can decide what a device gets."""
+
+    TEST = "test-device"
+    NO_CI_TARGETS = "no-ci-targets"
+    IN_WAVE = "in-wave"
+    IN_WAVE_BY_GROUP = "in-wave-by-group"
+    HELD = "held"
+    PRODUCTION = "production"
+    LEFT_HELD = "left-held"
+    NO_PRODUCTION_TARGETS = "no-production-targets"
+
+
+class Basis(NamedTuple):
+    """What was decided from: the number that the device runs, its tag's active wave, and who holds it.
+
+    `moved` is the position at which it last left a held view of its tag, 0 if it never did.
+    """
+
+    dev: int
+    runs: int
+    wave: str | None
+    in_wave: bool
+    holder: str | None
+    holder_number: int
+    moved: int
+
+
 class ViewContent(NamedTuple):
     """What a view offers: (hardware id, number, target name), and whether it is published as it should be.
 
@@ -90,6 +119,8 @@ class DeviceRow:
     latest: str | None
     published: bool
     reason: str
+    rule: Rule
+    basis: Basis
 
 
 class Page(NamedTuple):
@@ -170,6 +201,7 @@ def _decide(connection: Connection, rows: Sequence[Any]) -> list[DeviceRow]:
         offered = contents[view]
         fitting = sorted((n, name) for hw, n, name in offered.targets if hw == row["hardware_id"]) if offered else []
         waits = offered is not None and view.startswith("production/") and (row["moved"] or 0) > offered.position
+        rule = _rule(row, view, exists=offered is not None, waits=waits)
         decided.append(
             DeviceRow(
                 row["uuid"],
@@ -184,10 +216,17 @@ def _decide(connection: Connection, rows: Sequence[Any]) -> list[DeviceRow]:
                 tuple(name for _, name in fitting),
                 fitting[-1][1] if fitting else None,
                 offered.published and not waits if offered else False,
-                _reason(row, view, exists=offered is not None, waits=waits),
+                _reason(row, rule),
+                rule,
+                _basis(row),
             )
         )
     return decided
+
+
+def _basis(row: Any) -> Basis:
+    in_wave = bool(row["production"] and row["active"] and (row["listed"] or row["grouped"]))
+    return Basis(row["dev"], row["runs"], row["wave"], in_wave, row["held"], row["held_number"] or 0, row["moved"] or 0)
 
 
 def _view(row: Any) -> str:
@@ -229,22 +268,31 @@ def content(connection: Connection, view: str) -> ViewContent | None:
     return ViewContent(targets, published, published_at or 0)
 
 
-def _reason(row: Any, view: str, *, exists: bool, waits: bool) -> str:
-    tag, kind = row["tag"], view.partition("/")[0]
-    if kind == "ci":
-        return f"a test device sees the CI targets of its tag, {tag}" + ("" if exists else ", and there are none yet")
-    if kind == "wave":
-        how = f"to its group, {row['grp']}" if row["grouped"] else "to it"
-        return f"wave {row['wave']} was rolled out {how}"
-    if kind == "held":
-        number = row["held_number"]
-        return (
-            f"it runs number {number} of the canceled wave {row['held']}, and keeps it until a wave of {number} or "
-            "above is rolled out to it or completes, or it reports another target"
-        )
+def _rule(row: Any, view: str, *, exists: bool, waits: bool) -> Rule:
+    match view.partition("/")[0]:
+        case "ci":
+            return Rule.TEST if exists else Rule.NO_CI_TARGETS
+        case "wave":
+            return Rule.IN_WAVE_BY_GROUP if row["grouped"] else Rule.IN_WAVE
+        case "held":
+            return Rule.HELD
     if not exists:
-        return f"tag {tag} has no production targets yet, and no wave was rolled out to it"
-    why = f"the production targets of its tag, {tag}"
-    if waits:
-        return f"{why}, with the next publication: it no longer runs the target that it was held on"
-    return f"{why}; wave {row['wave']} was not rolled out to it" if row["wave"] else why
+        return Rule.NO_PRODUCTION_TARGETS
+    return Rule.LEFT_HELD if waits else Rule.PRODUCTION
+
+
+def _reason(row: Any, rule: Rule) -> str:
+    tag, wave, number = row["tag"], row["wave"], row["held_number"]
+    not_in = f"; wave {wave} was not rolled out to it" if wave else ""
+    return {
+        Rule.TEST: f"a test device sees the CI targets of its tag, {tag}",
+        Rule.NO_CI_TARGETS: f"a test device sees the CI targets of its tag, {tag}, and there are none yet",
+        Rule.IN_WAVE: f"wave {wave} was rolled out to it",
+        Rule.IN_WAVE_BY_GROUP: f"wave {wave} was rolled out to its group, {row['grp']}",
+        Rule.HELD: f"it runs number {number} of the canceled wave {row['held']}, and keeps it until a wave of {number} "
+        "or above is rolled out to it or completes, or it reports another target",
+        Rule.PRODUCTION: f"the production targets of its tag, {tag}{not_in}",
+        Rule.LEFT_HELD: f"the production targets of its tag, {tag}, with the next publication: it no longer runs the "
+        "target that it was held on",
+        Rule.NO_PRODUCTION_TARGETS: f"tag {tag} has no production targets yet, and no wave was rolled out to it",
+    }[rule]

@@ -4,6 +4,7 @@ Rules of this module:
 
 * A destination that shows a newer version than the ledger gave out, or other bytes under the newest one, belongs to
   another ledger, most often to a newer copy of this one. It is refused, a repository at a time.
+* One that shows another repository's wave under the name of this one's is refused, too: a ledger that is lost used it.
 * After `VersionsRaised` what lies up to those versions is no news: the next publication is above it.
 * A file that is no timestamp has version 0: no client could have accepted it, so it may be replaced.
 """
@@ -17,7 +18,7 @@ from typing import NamedTuple
 import orjson
 
 from ledger.codec import decode
-from ledger.domain.errors import LedgerError
+from ledger.domain.errors import LedgerError, StorageFailure
 from ledger.domain.events import MetadataPublished, VersionsRaised, ViewPublished
 from ledger.session import Ledger
 from ledger.store import events
@@ -25,6 +26,19 @@ from projections.tuf import state
 from projections.tuf.destination import Destination, DestinationAhead, DestinationHasOtherBytes
 
 _TOPICS = (MetadataPublished.topic, VersionsRaised.topic)
+
+
+class ViewOfAnotherRepository(StorageFailure):
+    """A ledger that is lost used a wave's name for another tag."""
+
+    message = "{view} at {place} is of another repository than {repository}: a ledger that is lost had a wave so named"
+    hint = (
+        "look at it: waveledger devices show names the view of each device; when none looks there any more, delete "
+        "{view} at {place}, and publish again"
+    )
+    view: str
+    place: str
+    repository: str
 
 
 class Recorded(NamedTuple):
@@ -114,7 +128,9 @@ def newest_first(ledger: Ledger, repository: str, *, at_once: int = 1) -> Iterat
 def refuse_if_ahead(destination: Destination, repository: str, newest: Newest, views: Collection[str] = ()) -> None:
     """Compare the timestamps that are there with the newest publication, or with what was raised to.
 
-    `views` are looked at where there is no publication yet. Raises: DestinationAhead, DestinationHasOtherBytes.
+    `views` are looked at where there is no publication yet.
+
+    Raises: DestinationAhead, DestinationHasOtherBytes, ViewOfAnotherRepository.
     """
     publication, raised = newest
     shown: list[tuple[str, ViewPublished | None]] = [(name, None) for name in sorted({repository, *views})]
@@ -126,9 +142,12 @@ def refuse_if_ahead(destination: Destination, repository: str, newest: Newest, v
         if found is None or (view and found == view.timestamp.encode()):
             continue
         version, known = version_of(found), max(view.version if view else 0, raised)
+        is_same = view is not None and version == view.version and not raised
+        if (version > known or is_same) and not _leads_into(destination, repository, name, found):
+            raise ViewOfAnotherRepository(view=name, place=destination.place, repository=repository)
         if version > known:
             raise DestinationAhead(path=path, place=destination.place, found=version, known=known)
-        if view and version == view.version and not raised:
+        if is_same:
             raise DestinationHasOtherBytes(path=path, place=destination.place)
 
 
@@ -163,11 +182,22 @@ def highest_versions(destination: Destination, repository: str) -> Highest:
         stamp = destination.read(f"{view}/timestamp.json")
         if stamp is None:
             continue
-        version, snapshot = version_of(stamp), _snapshot_of(stamp)
-        there = destination.read(f"{view}/{snapshot}.snapshot.json")
-        if view == repository or (there is not None and there == destination.read(f"{pool}/{snapshot}.snapshot.json")):
-            numbers["snapshot"].add(version)
+        if _leads_into(destination, repository, view, stamp):
+            numbers["snapshot"].add(version_of(stamp))
     return Highest(max(numbers["snapshot"]), max(numbers["targets"]), max(numbers["root"]))
+
+
+def _leads_into(destination: Destination, repository: str, view: str, timestamp: bytes) -> bool:
+    """Whether the timestamp of a view leads to a snapshot in the repository's pool."""
+    name = f"{_snapshot_of(timestamp)}.snapshot.json"
+    there = None if view == repository else destination.read(f"{view}/{name}")
+    return view == repository or (there is not None and there == destination.read(f"pool/{repository}/{name}"))
+
+
+def roots_from(destination: Destination, repository: str, first: int, last: int) -> dict[int, bytes]:
+    """The files of a repository's roots that are there, by version."""
+    found = {version: destination.read(f"pool/{repository}/{version}.root.json") for version in range(first, last + 1)}
+    return {version: data for version, data in found.items() if data is not None}
 
 
 def version_of(timestamp: bytes) -> int:

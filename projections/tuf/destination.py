@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -163,8 +163,11 @@ class Directory:
 
     @property
     def key(self) -> str:
-        """The directory, on this machine: another one may have a directory of that name."""
-        return f"{os.uname().nodename}:{self.root.resolve()}"
+        """The directory, on this machine: another may have one of that name. Raises: DestinationUnusable."""
+        try:
+            return f"{os.uname().nodename}:{self.root.resolve()}"
+        except RuntimeError as problem:  # links that lead in a circle, until Python 3.12
+            raise DestinationUnusable(path=str(self.root), problem=str(problem)) from None
 
     @property
     def place(self) -> str:
@@ -201,7 +204,8 @@ class Directory:
 
     def exists(self, path: str) -> bool:
         """Whether there is such a file."""
-        return self._at(path).is_file()
+        with self._telling():
+            return self._at(path).is_file()
 
     def names(self, directory: str) -> list[str]:
         """What lies directly in a directory, in order; nothing when there is none."""
@@ -217,7 +221,8 @@ class Directory:
         """The views that are there: every directory with a root chain outside the pool, in order."""
         kinds = [kind for kind in self.names("") if kind != "pool"]
         found = [f"{kind}/{name}" for kind in kinds for name in self.names(kind)]
-        return [view for view in found if any((self.root / view).glob("*.root.json"))]
+        with self._telling():
+            return [view for view in found if any((self.root / view).glob("*.root.json"))]
 
     def write_once(self, path: str, data: bytes) -> None:
         """Write a versioned file. Raises: DestinationHasOtherBytes."""
@@ -230,8 +235,10 @@ class Directory:
     def link(self, source: str, path: str) -> None:
         """Make a file of the pool appear in a view. Raises: DestinationHasOtherBytes."""
         target = self._at(path)
-        if target.is_file():
-            if not self._at(source).samefile(target) and self.read(source) != self.read(path):
+        if self.exists(path):
+            with self._telling():
+                same = self._at(source).samefile(target)
+            if not same and self.read(source) != self.read(path):
                 raise DestinationHasOtherBytes(path=path, place=self.place)
             return
         try:
@@ -247,12 +254,10 @@ class Directory:
 
     def settle(self) -> None:
         """Make what was written so far survive a power cut: each directory is synced once, its files were already."""
-        try:
+        with self._telling():
             while self._unsettled:
                 _sync_directory(next(iter(self._unsettled)))
                 self._unsettled.pop(next(iter(self._unsettled)))
-        except OSError as problem:
-            raise self._unusable(problem) from None
 
     def advance(self, path: str, data: bytes, older: Callable[[bytes], bool]) -> bool:
         """Write a file that changes, unless the one that is there is not `older`; whether it did."""
@@ -277,19 +282,18 @@ class Directory:
             temporary.replace(target)
             self._unsettled[target.parent] = None
         except OSError as problem:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # what keeps us from writing may keep us from this
+                temporary.unlink(missing_ok=True)
             raise self._unusable(problem) from None
 
     def remove(self, path: str) -> None:
         """Delete a view and all in it: its timestamp first, so that no client finds half of a view."""
         target = self._at(path)
-        if not target.is_dir():
-            return
-        try:
+        with self._telling():
+            if not target.is_dir():
+                return
             (target / "timestamp.json").unlink(missing_ok=True)
             shutil.rmtree(target)
-        except OSError as problem:
-            raise self._unusable(problem) from None
         self._unsettled.pop(target, None)
         self._unsettled[target.parent] = None
         self.settle()
@@ -307,6 +311,13 @@ class Directory:
             missing.append(missing[-1].parent)
         directory.mkdir(parents=True, exist_ok=True)
         self._unsettled.update((made.parent, None) for made in reversed(missing))
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as problem:
+            raise self._unusable(problem) from None
 
     def _unusable(self, problem: OSError) -> DestinationUnusable:
         return DestinationUnusable(path=str(self.root), problem=problem.strerror or str(problem))

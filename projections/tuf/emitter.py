@@ -90,7 +90,9 @@ def attempt(
     renewed, signed = None, publish.Signed([], [])
     if keys:
         try:
-            renewed = ciroot.renew(ledger, Facts(), keys, dry_run=dry_run) if refresh else None
+            # Where a CI repository is ahead there may be a newer root, too, which is to be taken in and not made twice.
+            renew = refresh and not any(name.startswith(f"{ciroot.CI}/") for name in trouble)
+            renewed = ciroot.renew(ledger, Facts(), keys, dry_run=dry_run) if renew else None
         except LedgerError as problem:
             problems.append(problem)
         signed = publish.publish(

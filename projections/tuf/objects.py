@@ -61,10 +61,13 @@ def open_url(url: str) -> Objects:
 
 def without_password(url: str) -> str:
     """A URL as it may be shown."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    where = f"{parts.username or ''}@{parts.hostname or ''}" + (f":{parts.port}" if parts.port else "")
+    try:
+        parts = urlsplit(url)
+        if parts.password is None:
+            return url
+        where = f"{parts.username or ''}@{parts.hostname or ''}" + (f":{parts.port}" if parts.port else "")
+    except ValueError:  # where the password would be can't be told
+        return f"{url.partition('://')[0]}://…"
     return urlunsplit(parts._replace(netloc=where))
 
 

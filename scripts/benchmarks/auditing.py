@@ -1,7 +1,7 @@
 """`audit verify` of a large ledger: its chain against reading and hashing the same rows, all of it against a rebuild.
 
 * The baseline of the chain reads all columns of all rows with the bare driver, and hashes payload and entry of each.
-* The baseline of the whole is a rebuild of all projections, and the bare Ed25519 checks of every signature that an audit
+* The baseline of the whole is a rebuild of all projections, and the bare Ed25519 checks of all signatures that an audit
   looks at: only what `cryptography` takes for them, with keys that are loaded.
 """
 
@@ -10,19 +10,18 @@ from __future__ import annotations
 import struct
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
-from atscale import lived
+from atscale import Lived
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from fleets import Shape
 from measure import Entry, Timed, interleaved
 from securesystemslib.signer import SSlibKey
 from sqlalchemy import Engine
-from stores import Bare, Place
+from stores import Bare
 
 from ledger import check
 from ledger.store import events
@@ -35,27 +34,26 @@ from projections.tuf.publish import publish
 CHAIN_BAR, ALL_BAR = 3.0, 2.0
 
 
-def measure(place: Place, shape: Shape, rounds: int) -> Sequence[Entry]:
+def measure(url: str, ledger: Lived, rounds: int, sizes: Mapping[str, int]) -> Sequence[Entry]:
     """The chain alone, then everything."""
-    with lived(place, shape, 0) as (url, ledger):
-        engine = ledger.made.ledger.engine
-        publish(ledger.made.ledger, ledger.made.keys)
-        with reading(engine) as connection:
-            size = events.head(connection).size
-        sizes = {"devices": shape.devices, "waves": shape.waves, "reports": shape.devices, "events": size}
-        chain = interleaved(rounds, {"ours": _chain(engine, size), "bare": _hashing(url, size)})
-        ours, bare = [], []
-        for _ in range(rounds):
-            bare.append(_rebuild(engine) + _signatures(engine))
-            start = time.perf_counter()
-            assert not list(Audit(engine).findings())
-            ours.append(time.perf_counter() - start)
-        note = "`audit verify`, against `projections rebuild` and the bare checks of all signatures"
-        return [
-            Entry("audit_chain", chain["ours"], chain["bare"], "time", CHAIN_BAR, sizes,
-                  "the chain, against reading and hashing the same rows"),
-            Entry("audit_verify", ours, bare, "time", ALL_BAR, sizes, note),
-        ]  # fmt: skip
+    engine = ledger.made.ledger.engine
+    publish(ledger.made.ledger, ledger.made.keys)
+    with reading(engine) as connection:
+        size = events.head(connection).size
+    sizes = {**sizes, "reports": sizes["devices"], "events": size}
+    chain = interleaved(rounds, {"ours": _chain(engine, size), "bare": _hashing(url, size)})
+    ours, bare = [], []
+    for _ in range(rounds):
+        bare.append(_rebuild(engine) + _signatures(engine))
+        start = time.perf_counter()
+        assert not list(Audit(engine).findings())
+        ours.append(time.perf_counter() - start)
+    note = "`audit verify`, against `projections rebuild` and the bare checks of all signatures"
+    return [
+        Entry("audit_chain", chain["ours"], chain["bare"], "time", CHAIN_BAR, sizes,
+              "the chain, against reading and hashing the same rows"),
+        Entry("audit_verify", ours, bare, "time", ALL_BAR, sizes, note),
+    ]  # fmt: skip
 
 
 def _chain(engine: Engine, size: int) -> Timed:

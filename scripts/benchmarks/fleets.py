@@ -1,4 +1,4 @@
-"""Fleets and histories of any size from a seed: the files that a user would import, and the ledger that comes of them."""
+"""Fleets and histories of any size from a seed: the file that a user would import, and the ledger that comes of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ledger.domain.fleet import Device
 from ledger.domain.initiation import WaveRequest
 from ledger.domain.rollout import Limit
 from ledger.session import Ledger, Session
-from projections import runner
+from ledger.store import bulk
 from projections.facts import Facts
 
 GROUPS = 200
@@ -44,7 +44,7 @@ class Shape:
 
 def rows(shape: Shape) -> Iterator[tuple[str, str, str, str, str, bool]]:
     """The devices: uuid, name, hardware, tag, group, production."""
-    chance = random.Random(f"{shape.seed}/fleet/{shape.devices}")
+    chance = random.Random(f"{shape.seed}/fleet/{shape.devices}")  # noqa: S311  made up, and no secret
     for place in range(shape.devices):
         digits = f"{chance.getrandbits(128):032x}"
         uuid = "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
@@ -63,7 +63,7 @@ def write_csv(path: Path, shape: Shape) -> None:
 
 
 def reports(shape: Shape, number: int) -> Iterator[tuple[str, str, int]]:
-    """What the devices say: three of four run that number, the others the one before it; one of eight was seen long ago."""
+    """What the devices say: three of four run that number, the others the one before."""
     for place, (uuid, _, hardware, *_) in enumerate(rows(shape)):
         running = number if place % 4 else number - 1
         yield uuid, f"{hardware}-lmp-{max(1, running)}", NOW - (place % 8) * 3600
@@ -136,11 +136,6 @@ def has_devices(session: Session, tag: str) -> bool:
     """Whether a production device follows the tag: in a small fleet some tags have none."""
     statement = (
         "SELECT 1 FROM fleet_device d JOIN fleet_name t ON t.kind = 'tag' AND t.id = d.tag "
-        f"WHERE t.name = '{tag}' AND d.production = 1 LIMIT 1"
+        "WHERE t.name = ? AND d.production = 1 LIMIT 1"
     )
-    return session.connection.exec_driver_sql(statement).first() is not None
-
-
-def reopened(made: Made) -> Ledger:
-    """The same ledger for another process or thread."""
-    return Ledger(made.ledger.engine, [runner.Projector()], made.ledger.actor, NOW)
+    return bulk.query(session.connection, statement, (tag,)).fetchone() is not None

@@ -19,8 +19,7 @@ REPOSITORY = Path(__file__).parents[2]
 if __name__ == "__main__":
     sys.path.insert(0, str(REPOSITORY))
 
-from atscale import lived  # noqa: E402
-from fleets import Shape  # noqa: E402
+from atscale import Lived  # noqa: E402
 from measure import Entry  # noqa: E402
 from stores import Bare, Place  # noqa: E402
 
@@ -33,36 +32,35 @@ BLOCKED_BAR = 0.2  # of the time
 NOTICED = 0.1  # seconds
 
 
-def measure(place: Place, shape: Shape, rounds: int) -> Sequence[Entry]:
+def measure(place: Place, url: str, ledger: Lived, rounds: int, size: dict[str, int]) -> Sequence[Entry]:
     """All projections, one after the other."""
-    with lived(place, shape, 0) as (url, ledger):
-        engine = ledger.made.ledger.engine
-        names = [fold.name for fold in runner.folds()]
-        ours, bare, blocked, shown = [], [], [], []
-        for _ in range(rounds):
-            bare.append(_bare(place, url))
-            reader = subprocess.Popen([sys.executable, __file__, url], stdin=-1, stdout=-1, text=True)
-            assert reader.stdout is not None
-            reader.stdout.readline()
-            calls: list[tuple[int, int]] = []
-            start = time.perf_counter()
-            for name in names:
-                runner.rebuild(engine, name, lambda done, total: calls.append((done, total)))
-            ours.append(time.perf_counter() - start)
-            waited, longest, _ = json.loads(reader.communicate("stop\n")[0])
-            blocked.append((waited / ours[-1], longest))
-            shown.append(len(calls))
-        share = max(part for part, _ in blocked)
-        note = "`projections rebuild` of all, while a reader reads, against the bare insert of the resulting rows"
-        more = {"blocked": share, "blocked_bar": BLOCKED_BAR, "longest_wait": max(s for _, s in blocked),
-                "progress": min(shown)}  # fmt: skip
-        size = {"devices": shape.devices, "waves": shape.waves, "reports": shape.devices}
-        entry = Entry("rebuild", ours, bare, "time", BAR, size, note, more=more)
-        part = Entry(
-            "rebuild_blocked", [share] * rounds, [1.0] * rounds, "time", BLOCKED_BAR, size,
-            "the part of a rebuild for which a reader is blocked",
-        )  # fmt: skip
-        return [entry, part]
+    ours, bare, blocked, longest, shown = [], [], [], [], []
+    for _ in range(rounds):
+        bare.append(_bare(place, url))
+        calls: list[int] = []
+        reader = subprocess.Popen([sys.executable, __file__, url], stdin=-1, stdout=-1, text=True)
+        assert reader.stdout is not None
+        reader.stdout.readline()
+        ours.append(_rebuilt(ledger, calls))
+        waited, wait, _ = json.loads(reader.communicate("stop\n")[0])
+        blocked.append(waited)
+        longest.append(wait)
+        shown.append(len(calls))
+    more = {"longest_wait": max(longest), "progress": min(shown)}
+    size = {**size, "reports": size["devices"]}
+    note = "`projections rebuild` of all, while a reader reads, against the bare insert of the resulting rows"
+    part = "for how much of that time a reader is blocked"
+    return [
+        Entry("rebuild", ours, bare, "time", BAR, size, note, more=more),
+        Entry("rebuild_blocked", blocked, ours, "time", BLOCKED_BAR, size, part),
+    ]
+
+
+def _rebuilt(ledger: Lived, calls: list[int]) -> float:
+    start = time.perf_counter()
+    for fold in runner.folds():
+        runner.rebuild(ledger.made.ledger.engine, fold.name, lambda done, _: calls.append(done))
+    return time.perf_counter() - start
 
 
 def _bare(place: Place, url: str) -> float:
@@ -76,7 +74,7 @@ def _bare(place: Place, url: str) -> float:
     with target.transaction():
         for metadata in tables:
             for table in metadata.sorted_tables:
-                columns = [f'"{name}"' for name in table.columns.keys()]
+                columns = [f'"{name}"' for name in table.columns.keys()]  # noqa: SIM118  columns are no dictionary
                 rows: list[tuple[Any, ...]] = source.run(f"SELECT {', '.join(columns)} FROM {table.name}").fetchall()
                 start = time.perf_counter()
                 target.insert(table.name, columns, rows)

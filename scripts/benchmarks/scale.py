@@ -25,6 +25,7 @@ SIZES = (10_000, 100_000, 1_000_000)
 WAVES = 100 * TAGS  # before the ones that are measured, at the largest size; fewer in proportion at a smaller one
 LARGE = 300_000  # from here on a round takes long, and fewer do
 GROWTH_BAR = 1.1  # linear, and what a deeper tree and a colder cache add
+APPENDS = 400
 PARTS = ("import", "atscale", "rebuild", "audit", "contention")
 
 
@@ -46,29 +47,30 @@ def measure(
         for size in sizes:
             shape = Shape(size, seed, min(WAVES, size // 100))
             rounds = 1 if tiny else 3 if size >= LARGE else 5
-            for part in parts:
-                if part == "contention" and size != sizes[0]:
-                    continue  # it has no fleet
-                say(f"{name}, {size:,} devices: {part} ...")
-                entries += [
-                    replace(entry, name=f"{name}/{entry.name}")
-                    for entry in _part(part, place, shape, rounds, tiny=tiny)
-                ]
+            say(f"{name}, {size:,} devices ...")
+            found = _measure(place, shape, rounds, parts)
+            if "contention" in parts and size == sizes[0]:  # it has no fleet
+                found += contention.measure(place, 16 if tiny else APPENDS, rounds)
+            entries += [replace(entry, name=f"{name}/{entry.name}") for entry in found]
     return entries
 
 
-def _part(part: str, place: Place, shape: Shape, rounds: int, *, tiny: bool) -> Sequence[Entry]:
-    match part:
-        case "import":
-            return importing.measure(place, shape, rounds)
-        case "atscale":
-            return atscale.measure(place, shape, rounds)
-        case "rebuild":
-            return rebuilding.measure(place, shape, 1 if shape.devices >= LARGE else rounds)
-        case "audit":
-            return auditing.measure(place, shape, 1 if shape.devices >= LARGE else rounds)
-        case _:
-            return contention.measure(place, 16 if tiny else 400, rounds)
+def _measure(place: Place, shape: Shape, rounds: int, parts: Sequence[str]) -> list[Entry]:
+    entries: list[Entry] = []
+    if "import" in parts:
+        entries += importing.measure(place, shape, rounds)
+    if {"atscale", "rebuild", "audit"} & set(parts):
+        size = {"devices": shape.devices, "waves": shape.waves}
+        with atscale.lived(place, shape, rounds) as (url, ledger):
+            if "atscale" in parts:
+                entries += atscale.measure(place, url, ledger, rounds, size)
+            if "rebuild" in parts:
+                say("rebuild ...")
+                entries += rebuilding.measure(place, url, ledger, 1 if shape.devices >= LARGE else rounds, size)
+            if "audit" in parts:
+                say("audit ...")
+                entries += auditing.measure(url, ledger, 1 if shape.devices >= LARGE else rounds, size)
+    return entries
 
 
 def growth(entries: Sequence[Entry]) -> list[Growth]:

@@ -66,7 +66,7 @@ class Bare:
 
     def create(self, table: Table) -> None:
         """A table with its indexes."""
-        dialect: Any = postgresql.dialect() if self.on_postgresql else sqlite.dialect()
+        dialect: Any = (postgresql if self.on_postgresql else sqlite).dialect()
         self.run(str(CreateTable(table).compile(dialect=dialect)))
         for index in sorted(table.indexes, key=lambda index: str(index.name)):
             self.run(str(CreateIndex(index).compile(dialect=dialect)))

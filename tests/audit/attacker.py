@@ -34,7 +34,7 @@ class Attacker:
         try:
             with engine.begin() as connection:
                 if stores.ON_POSTGRESQL:
-                    connection.execute(text("SET search_path = waveledger"))
+                    connection.execute(text("SET search_path = waveledger, waveledger_projections"))
                 yield connection
         finally:
             engine.dispose()

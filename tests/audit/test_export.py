@@ -18,7 +18,7 @@ from ledger.codec import WrittenByNewerVersion
 from ledger.domain.errors import LedgerError
 from ledger.store.errors import StoreExists
 from tests import stores
-from tests.audit.conftest import audit
+from tests.audit.conftest import Copies, audit
 from tests.support import START, Factory
 
 
@@ -27,7 +27,8 @@ def export(factory: Factory) -> bytes:
     with factory.ledger.reading() as connection:
         tree = proofs.read_tree(connection)
         checkpoint = proofs.newest_checkpoint(tree, factory.online)
-        return b"".join(exchange.export(connection, exchange.manifest_of(connection, tree, checkpoint)))
+        found = exchange.Export.begin(connection, tree, checkpoint)
+    return b"".join(found.lines(factory.ledger.reading))
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +82,22 @@ def test_life_goes_on(imported: Factory) -> None:
 
     assert audit(imported) == []
     assert imported.differences() == []
+
+
+def test_an_export_is_of_one_moment(lived: Factory, copies: Copies, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events and checkpoints that come while it is written are not in it."""
+    from projections.tuf.publish import publish
+
+    growing = copies()
+    monkeypatch.setattr(exchange, "CHUNK", 7)
+    with growing.ledger.reading() as connection:
+        tree = proofs.read_tree(connection)
+        checkpoint = proofs.newest_checkpoint(tree, growing.online)
+        lines = exchange.Export.begin(connection, tree, checkpoint).lines(growing.ledger.reading)
+    first = [next(lines) for _ in range(20)]
+    publish(growing.ledger, growing.online, force=True)
+
+    assert b"".join([*first, *lines]) == export(lived)
 
 
 def test_what_an_export_says(lived: Factory, exported: bytes) -> None:

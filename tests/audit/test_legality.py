@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from ledger.domain import rollout
 from ledger.domain.events import (
@@ -40,7 +41,7 @@ from ledger.tuf.keypair import generate
 from projections.audit.findings import Finding
 from projections.audit.history import Audit
 from tests.audit.conftest import Copies
-from tests.support import Factory
+from tests.support import Factory, target
 
 Written = Sequence[tuple[str, Event]]
 SELECTOR = Selector(None, None, 1)
@@ -49,6 +50,7 @@ SELECTOR = Selector(None, None, 1)
 def write(factory: Factory, events: Written, actor: str = "alice") -> int:
     """Append events as they are, to their streams, asking no rule; the position of the first."""
     first = factory.head()[0] + 1
+    factory.actor = actor  # on PostgreSQL each has an own login
     with Ledger(factory.engine, [], actor, factory.now).writing() as session:
         for stream, event in events:
             session.append(stream, [event])
@@ -392,6 +394,26 @@ def test_publications_that_are_not_what_they_say(copies: Copies, forge: Callable
 
     assert {finding.position for finding in found} == {position}
     assert {finding.kind for finding in found} <= {"published", "signature"}
+
+
+def test_a_ci_target_that_nobody_imported(copies: Copies) -> None:
+    """Who has the online keys of CI and shows what CI never built is found: its document is signed, and wrong."""
+    factory = copies()
+    factory.import_targets([target(9)])
+    from projections.tuf.publish import publish
+
+    forged = factory.copy(factory.path.with_name("forged.db"))
+    with forged.ledger.writing() as session:
+        forge = "UPDATE release_ci_target SET body = replace(body, '109', '110') WHERE number = 9"
+        session.connection.execute(text(forge))
+    publish(forged.ledger, forged.online)
+    publish(factory.ledger, factory.online)
+    found = look(forged)
+    forged.close()
+
+    assert look(factory) == []
+    assert [(f.position, f.kind) for f in found] == [(found[0].position, "published")]
+    assert "as they were imported: arm64-lmp-9" in found[0].message
 
 
 def test_versions_of_a_lost_ledger(copies: Copies) -> None:

@@ -16,6 +16,7 @@ from ledger.tuf.keypair import generate
 from ledger.tuf.note import Checkpoint, sign_checkpoint
 from projections.audit.findings import KINDS, Finding
 from projections.audit.history import Audit
+from tests import stores
 from tests.audit.attacker import COLUMNS, Attacker
 from tests.audit.conftest import Copies, audit
 from tests.support import Factory, device
@@ -96,6 +97,18 @@ def test_what_a_finding_says(attacker: Attacker) -> None:
     assert "its fields were changed" in by_fields[0].message
     assert [(f.position, f.kind, f.field) for f in by_leaf] == [(20, "chain", "leaf")]
     assert "its leaf was changed; its fields were not" in by_leaf[0].message
+
+
+@stores.about_files
+@pytest.mark.parametrize("value", ["CAST(x'ff' AS TEXT)", "x'00'", "7", "''"])
+@pytest.mark.parametrize("column", ["stream", "topic", "actor", "encoding", "payload", "leaf"])
+def test_values_that_no_event_ever_had(attacker: Attacker, column: str, value: str) -> None:
+    """Text that is no text, numbers in the place of text, nothing: SQLite takes them all, and all are found."""
+    attacker.run(f"UPDATE event SET {column} = {value} WHERE position = 20")
+    found = first_findings(attacker.factory)
+
+    assert found[0].position in {20, None}
+    assert audit(attacker.factory)
 
 
 def delete(attacker: Attacker) -> None:

@@ -246,6 +246,22 @@ def test_rotate_a_ci_key(shell: Waveledger, role: str) -> None:
     shell.do(*ONLINE, "--role", role, "--ci")
 
 
+def test_the_ci_root_key_is_lost(shell: Waveledger) -> None:
+    """Nothing else signs CI's next root: the way out is a backup, and production goes on."""
+    (shell.cwd / "keys/online/ci.root.pem").unlink()
+    (shell.cwd / "keys/online/ci.timestamp.pem").unlink()
+    refused = shell.quick(*ONLINE, "--role", "timestamp", "--ci")
+    assert (refused.rc, refused.out) == (8, "")
+    assert "take ci.root.pem from a backup" in refused.err
+    assert not list((shell.cwd / "keys/online").glob("ci.timestamp*"))  # no key is made for nothing
+    shell.do("waves", "complete", "v50")
+
+
+def test_a_bundle_for_held_devices(shell: Waveledger) -> None:
+    """Whoever exports it is told what it would be to others."""
+    assert "what the canceled wave brought" in shell.do("tuf", "export", "held/v48", "usb", "--dry-run").err
+
+
 # several holders
 
 
@@ -267,19 +283,20 @@ def test_three_holders_change_the_root(three: Waveledger, tmp_path: Path) -> Non
         {"role": "targets", "removed": gone},
         {"role": "targets", "threshold": 4, "before": 3},
     ]
-    assert [(one["owner"], one["have"], one["need"]) for one in review["targets"]] == [
-        ("tag:release", 0, 3), ("wave:v48", 0, 0),
-    ]  # fmt: skip
+    assert [(one["owner"], one["have"], one["need"]) for one in review["targets"]] == [("tag:release", 0, 3)]
+    assert review["waiting"] == [{"owner": "wave:v48", "keyids": [], "removed": [gone], "missing": 3}]
     three.do(*UPDATES, "sign", *ROOT)
     for place, key in enumerate(("keys/targets.only.key.2.tgz", "keys/targets.only.key.3.tgz", "dora.pem")):
         missing = three.quick(*UPDATES, "apply")
         assert (missing.rc, missing.out) == (3, "")
-        assert f"tag:release needs 3 offline signatures, and the given keys make {place}" in missing.err
+        assert f"tag:release needs 3 offline signatures for the next root, and has {place}" in missing.err
+        assert "updates sign-prod-targets --keys FILE" in missing.err
         review = three.ask(*UPDATES, "sign-prod-targets", "--keys", key)
     assert review["ready"]
     came = three.do(*UPDATES, "apply", "-f", "json")
     assert (came.json["update"], came.json["changes"]) == (1, review["changes"])
-    assert [(one["owner"], one["missing"]) for one in came.json["resigned"]] == [("tag:release", 0), ("wave:v48", 3)]
+    assert [(one["owner"], one["missing"]) for one in came.json["resigned"]] == [("tag:release", 0)]
+    assert [(one["owner"], one["removed"], one["missing"]) for one in came.json["waiting"]] == [("wave:v48", [gone], 3)]
     assert "wave v48 waits for 3 more: waveledger waves sign v48" in came.err
     for key in ("dora.pem", "keys/targets.only.key.2.tgz"):
         assert not three.ask("waves", "sign", "v48", "-k", key)["ready"]
@@ -325,7 +342,7 @@ def test_two_root_holders(shell: Waveledger) -> None:
 
 
 def test_an_update_renews_targets(shell: Waveledger) -> None:
-    """--targets-expires-days gives all that is live a new expiry in the same change; cancel leaves nothing of it."""
+    """--targets-expires-days gives all that is live a later expiry in the same change; cancel leaves nothing of it."""
     shell.do(*UPDATES, "init", "--targets-expires-days", "700")
     assert shell.ask(*UPDATES, "review")["targets_expires"]
     assert shell.ask(*UPDATES, "cancel") == {"update": 1, "dry_run": False}
@@ -478,6 +495,8 @@ def test_an_older_ledger(shell: Waveledger) -> None:
     refused = shell.quick("tuf", "refresh", "--force")
     assert refused.rc == 7
     assert "targets resign TAG -k KEYS --above public" in refused.err
+    looked = shell.quick("tuf", "verify", "public")
+    assert (looked.rc, "an older ledger was restored" in looked.err, "NEW-DIR" in looked.err) == (6, True, False)
     came = shell.ask("targets", "resign", "release", *KEYS, "--above", "public")
     assert came["above"]["metadata"] > 0
     for tag in ("main", "qa", "devel"):
@@ -485,6 +504,36 @@ def test_an_older_ledger(shell: Waveledger) -> None:
     shell.do("tuf", "refresh", "--force")
     shutil.rmtree(shell.cwd / "public/held/v50")  # this ledger knows of no such view
     goes_on(shell, "keys/targets.only.key.tgz")
+
+
+def test_an_older_ledger_takes_roots_in(shell: Waveledger, tmp_path: Path) -> None:
+    """A backup from before keys changed: --above takes the newer roots in, with their online keys, and goes on."""
+    shutil.copyfile(shell.cwd / "waveledger.db", shell.cwd / "backup.db")
+    shell.do(*TUF, "renew-root", *ROOT, "--expires-days", "500")
+    new = ("--targets-keys", "new.tgz", "--old-targets-keys", "keys/targets.only.key.tgz")
+    shell.do(*OFFLINE, "--role", "targets", *ROOT, *new)
+    shell.do(*ONLINE, "--role", "targets", *ROOT, "--targets-keys", "new.tgz")
+    shell.do(*ONLINE, "--role", "timestamp", *ROOT)
+    for role in ("root", "snapshot"):
+        shell.do(*ONLINE, "--role", role, "--ci")
+    newest = [shell.do(*TUF, "show-root", *which).out for which in (("--prod",), ())]
+    shutil.copyfile(shell.cwd / "backup.db", shell.cwd / "waveledger.db")
+    refused = shell.quick("tuf", "refresh", "--force")
+    assert refused.rc == 7
+    assert "targets resign TAG -k KEYS --above public" in refused.err
+
+    above = ("targets", "resign", "release", "--above", "public", "-k")
+    old = shell.quick(*above, "keys/targets.only.key.tgz")
+    assert (old.rc, "none of the keys in keys/targets.only.key.tgz" in old.err) == (8, True)
+    assert shell.ask(*above, "new.tgz", "--dry-run")["roots"] == [2, 3, 4, 5]
+    assert shell.ask(*above, "new.tgz")["roots"] == [2, 3, 4, 5]
+    came = [shell.ask("targets", "resign", f"ci/{tag}", "--above", "public") for tag in ("main", "qa", "devel")]
+    assert [one["roots"] for one in came] == [[2, 3], [], []]
+    assert [shell.do(*TUF, "show-root", *which).out for which in (("--prod",), ())] == newest
+    shell.do("tuf", "refresh", "--force")
+    goes_on(shell, "new.tgz")
+    shell.do(*ONLINE, "--role", "targets", "--ci")
+    shell.do(*TUF, "renew-root", *ROOT, "--expires-days", "600")
 
 
 def test_a_name_of_two_things(shell: Waveledger) -> None:

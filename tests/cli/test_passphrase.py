@@ -161,6 +161,8 @@ def test_encrypted_online_keys(shell: Waveledger) -> None:
 
     shell.do("tuf", "publish", "tree", env={"WAVELEDGER_KEY_PASSPHRASE": SECRET})
     assert shell.ask("tuf", "verify", "tree")["ok"] is True
+    rotate = ("keys", "tuf", "rotate-online-key", "--role", "timestamp", "--keys", "keys/root.keys.tgz")
+    assert "is not encrypted" in shell.do(*rotate, env={"WAVELEDGER_KEY_PASSPHRASE": SECRET}).err
 
 
 def test_online_keys_as_uris(shell: Waveledger) -> None:

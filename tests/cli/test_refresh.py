@@ -239,6 +239,12 @@ def test_documents_past_half_of_their_life(aged: Callable[..., Waveledger]) -> N
     assert refreshed.err.splitlines() == [f"warning: {text}" for text in (production, wave)]
 
 
+def test_what_expires_next_is_a_sentence(imported: Callable[..., Waveledger]) -> None:
+    """Where nothing is published yet it is a root."""
+    out = imported("acme").do("tuf", "refresh", "nowhere", "--dry-run").out
+    assert "next to expire: the ci root, version 1, at 2" in out
+
+
 def test_roots_past_half_of_their_life(past: Callable[..., Waveledger], tmp_path: Path) -> None:
     """The production root is for its holders, the CI root is renewed by a refresh."""
     shell = past(LIFETIME_SECONDS // 2 + DAY, 4000).copy(tmp_path / "work", WAVELEDGER_PUBLISH="tree")

@@ -224,6 +224,12 @@ REFUSALS: dict[str, tuple[str, tuple[str, ...], int, str, str]] = {
     "timestamp key with targets keys": (
         "free", (*ONLINE, "timestamp", *ROOT, "-K", "keys/targets.only.key.tgz"), 2, "goes with --role targets",
         "--help"),
+    "the ledger's key for an online one": (
+        "free", (*ONLINE, "timestamp", *ROOT, "--new-key", "keys/online/ledger.pem"), 3,
+        "is or was a key of this factory", "make a new key"),
+    "the ledger's key for CI's root": (
+        "free", (*ONLINE, "root", "--ci", "--new-key", "keys/online/ledger.pem"), 3,
+        "is or was a key of this factory", "make a new key"),
     "an offline key for an online one": (
         "free", (*ONLINE, "timestamp", *ROOT, "--new-key", "keys/targets.only.key.tgz"), 3,
         "is or was a key of this factory", "make a new key"),
@@ -291,6 +297,7 @@ REFUSALS: dict[str, tuple[str, tuple[str, ...], int, str, str]] = {
         "free", ("targets", "resign", "release", *KEYS, "--above", "empty"), 4, "empty", ""),
     "CI's above nothing": ("free", ("targets", "resign", "ci/main", "--above", "empty"), 4, "empty", ""),
     "CI's with a key": ("free", ("targets", "resign", "ci/main", *KEYS), 2, "signed online", "--help"),
+    "CI's of no tag": ("free", ("targets", "resign", "ci/", "--above", "empty"), 3, "tag", "name"),
     "CI's without a place": ("free", ("targets", "resign", "ci/main"), 2, "needs --above", "--help"),
     # others
     "second init": ("free", ("init", "--factory", "acme"), 7, "already is a ledger", "--store"),

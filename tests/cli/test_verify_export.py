@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from tuf.ngclient import Updater
 
+from cli.verifying import advice
+from projections.tuf.verify import Finding
 from tests.cli.conftest import Result, Waveledger
 
 KEYS = ("-k", "keys/targets.only.key.tgz")
@@ -217,3 +219,18 @@ def test_export_needs_online_keys(shell: Waveledger) -> None:
     result = shell.quick("tuf", "export", "release", "usb")
     assert result.rc == 8
     assert "no online keys at keys/online" in result.err
+
+
+@pytest.mark.parametrize(
+    ("kinds", "helps"),
+    [
+        (("UnknownFile", "Ahead"), "older ledger was restored"),
+        (("OtherBytes", "Ahead", "MissingView"), "older ledger was restored"),
+        (("Ahead", "UnsignedMetadataError"), "somebody changed it"),
+        (("Behind", "UnknownFile"), "somebody changed it"),
+        (("Behind", "UnknownView"), "left by a ledger that is lost"),
+    ],
+)
+def test_what_helps_is_said_for_the_worst_finding(kinds: tuple[str, ...], helps: str) -> None:
+    """A tree that is ahead is never to be replaced by an older ledger's, unless its signatures are forged."""
+    assert helps in advice([Finding("production/release", kind, "…") for kind in kinds], "tree", is_bundle=False)

@@ -18,6 +18,7 @@ from ledger.domain.events import (
     WaveCanceled,
     WaveClosed,
     WaveCompleted,
+    WaveHoldersChanged,
     WaveInitialized,
     WaveResigned,
     WaveRolledOut,
@@ -223,6 +224,33 @@ def test_a_resign_is_of_all_documents_under_higher_versions(given, documents):
     """Anything else is no history of a wave."""
     with pytest.raises(IllegalEvent):
         given(INIT, SIGNED, replace(RESIGNED, documents=documents))
+
+
+def test_other_holders_of_a_wave_that_waits(given):
+    """The signatures of those who stay go on counting, over the same documents; it never needs fewer."""
+    waits = given(replace(INIT, threshold=4), SIGNED, SIGNED2)
+    changed = WaveHoldersChanged("v60", 2, 4, ("key1",))
+
+    waits.when(wave.change_holders, {"key2", "key3"}, 2, 3).then(changed)
+    waits.when(wave.change_holders, {"key1", "key2"}, 2, 2).then(None)
+    waits.when(wave.change_holders, {"key1", "key2"}, 2, 5).then(replace(changed, threshold=5, removed=()))
+    state = given(replace(INIT, threshold=4), SIGNED, SIGNED2, changed).state
+    assert (state.documents, state.signed, state.needed) == ((OWN, BACK), BOTH[1:], 3)
+
+
+@pytest.mark.parametrize(
+    ("history", "changed"),
+    [
+        ((INIT, SIGNED), WaveHoldersChanged("v60", 2, 3, ())),
+        ((INIT3, SIGNED), WaveHoldersChanged("v60", 2, 2, ())),
+        ((INIT3, SIGNED), WaveHoldersChanged("v60", 2, 3, ("key2",))),
+        ((INIT3, CANCELED), WaveHoldersChanged("v60", 2, 4, ())),
+    ],
+)
+def test_holders_change_of_a_wave_that_waits_only(given, history, changed):
+    """Not of one that is ready or has ended; nobody's signature goes who gave none, and no threshold goes down."""
+    with pytest.raises(IllegalEvent):
+        given(*history, changed)
 
 
 def test_a_wave_that_expired_is_not_delivered(given):

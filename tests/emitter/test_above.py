@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,7 @@ import pytest
 
 from ledger.application import resign
 from ledger.domain.errors import LedgerError
-from projections.tuf.ahead import highest_versions
+from projections.tuf.ahead import ViewOfAnotherRepository, highest_versions
 from projections.tuf.destination import DestinationAhead, DestinationHasOtherBytes, Directory
 from tests.support import DAY, Client, Factory, device
 
@@ -143,3 +144,20 @@ def test_keys_change_after_it(lose: Callable[..., Lost], tmp_path: Path) -> None
     factory.publish(tree)
     clients["wave/w44"].poll(tree, "wave/w43", REPOSITORY, factory.now)
     Client(tmp_path / "new").poll(tree, REPOSITORY, REPOSITORY, factory.now)
+
+
+def test_a_name_that_the_lost_ledger_used_for_another_tag(lose: Callable[..., Lost], tmp_path: Path) -> None:
+    """No versions are raised above a view of another tag: somebody looks at it, deletes it, and the wave goes on."""
+    factory, tree, _ = lose(nothing_else)
+    raise_above(factory, tree)
+    factory.publish(tree)
+    factory.register(device("z", "beta"))
+    factory.init("w44", 44, "beta")
+    factory.rollout("w44", uuids=["z"])
+    with pytest.raises(ViewOfAnotherRepository) as refused:
+        factory.publish(tree)
+    assert "wave/w44" in str(refused.value)
+    assert "delete" in refused.value.render_hint()
+    shutil.rmtree(tree.root / "wave/w44")
+    factory.publish(tree)
+    Client(tmp_path / "new").poll(tree, "wave/w44", "production/beta", factory.now)

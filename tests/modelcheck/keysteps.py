@@ -196,7 +196,7 @@ class KeyWorld(World):
             for pair in self.root_pairs:
                 rootupdates.sign(ledger, facts, rootupdates.find_among([pair], "memory"))
             with ledger.reading() as connection:
-                wanted = any(one.need for one in rootupdates.review(connection, facts).documents)
+                wanted = any(one.need for one in rootupdates.review(connection, facts, self.factory.now).documents)
             for pair in [*self.target_pairs, new] if wanted else []:
                 rootupdates.sign_targets(ledger, facts, rootupdates.find_among([pair], "memory"))
             rootupdates.apply(ledger, facts)

@@ -58,3 +58,18 @@ def test_the_changes_of_all_events_add_up(simple: Factory, tmp_path: Path) -> No
 def test_the_changes_of_long_histories_add_up(simple: Factory, tmp_path: Path, seed: int) -> None:
     """The same for four long histories."""
     check(simple, tmp_path, seed, 150)
+
+
+def test_devices_are_changed_without_a_walk_through_the_fleet() -> None:
+    """The statements of a batch of devices look up each of them: SQLite picks the other way round if it is let."""
+    from ledger.store import bulk
+    from projections import sticky
+
+    with at.memory() as past:
+        bulk.stage(past, "fleet_batch", sticky.COLUMNS, [])
+        bulk.stage(past, "fleet_report", sticky.REPORT_COLUMNS, [])
+        for statement in (sticky._UPDATE, sticky._REMOVE, sticky._REPORT):
+            filled = statement.replace("{", "").replace("}", "")
+            plan = [row[3] for row in past.exec_driver_sql(f"EXPLAIN QUERY PLAN {filled}")]
+
+            assert [step for step in plan if step.startswith("SCAN fleet_device")] == [], statement

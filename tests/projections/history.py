@@ -6,10 +6,12 @@ history, and Hypothesis can shorten it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from ledger.domain.errors import LedgerError
+from projections.tuf.destination import Directory
+from tests.projections import counting
 from tests.projections.model import Allowed, Model
 from tests.support import DAY, HARDWARE, HOUR, Factory, device, target
 
@@ -56,6 +58,7 @@ class History:
 
     def act(self, action: str, n: tuple[int, int, int, int]) -> None:
         """Carry out one action in both, and compare their answers. A refused one must leave the ledger alone."""
+        self.model.now = self.factory.now
         getattr(self, f"_{action}")(*n)
 
     def check(self) -> None:
@@ -68,17 +71,20 @@ class History:
             assert row.latest == (row.targets[-1] if row.targets else None)
             assert (row.seen_at if row.seen_at is not None else -1) == self.model.devices[uuid].seen_at
         for name in self.model.waves:
-            assert self._counted(name) == self.model.counts(name, self.factory.now), (name, self.done)
-        assert self._status() == self.model.status(self.factory.now), self.done
+            assert self._counted(name) == counting.waves_status(self.model, name, self.factory.now), (name, self.done)
+        assert self._status() == counting.status(self.model, self.factory.now), self.done
         assert self._views() == self.model.views(), self.done
 
-    def _status(self) -> dict[tuple[str, str], tuple[int, int, int, int, int]]:
+    def _status(self) -> dict[str, Any]:
+        """The JSON of `status`, but for what is not counted."""
+        from cli.commands.status import _row
         from projections.queries import status
 
         with self.factory.ledger.reading() as connection:
+            production, test = status.devices(connection)
             rows = status.tags(connection, online_since=self.factory.now - 4 * HOUR)
-        parts = {(row.tag, row.kind): row.all for row in rows}
-        return {key: (p.devices, p.on_latest, p.on_orphan, p.online, p.held) for key, p in parts.items() if p.devices}
+        fleet = {"total": production + test, "production": production, "test": test}
+        return {"devices": fleet, "tags": [_row(row) for row in rows]}
 
     def _views(self) -> dict[str, set[str]]:
         from projections.queries import devices
@@ -88,27 +94,15 @@ class History:
             contents = {view: devices.content(connection, view) for view in names}
         return {view: {name for _, _, name in content.targets} for view, content in contents.items() if content}
 
-    def _counted(self, name: str) -> dict[str, Any]:
+    def _counted(self, name: str) -> Any:
+        """The JSON of `waves status`."""
+        from cli.wave_status import output_of
         from projections.queries import waves
 
         with self.factory.ledger.reading() as connection:
             row = waves.find(connection, name)
             assert row is not None
-            assert row.status == self.model.waves[name].status
-            found = waves.count(connection, row, online_since=self.factory.now - 4 * HOUR)
-
-        def flat(groups: Sequence[waves.GroupCount]) -> list[tuple[Any, ...]]:
-            return [(g.name, g.total, g.online, g.on_wave, g.on_newer, g.on_older, g.scheduled) for g in groups]
-
-        return {
-            "total": found.total,
-            "updated": found.updated,
-            "scheduled": found.scheduled,
-            "unscheduled": found.unscheduled,
-            "rollout_groups": flat(found.rollout_groups),
-            "other_groups": flat(found.other_groups),
-            "known": found.known,
-        }
+            return output_of(waves.count(connection, row, online_since=self.factory.now - 4 * HOUR)).document
 
     def _try(self, told: str, expected: str | None, action: Callable[[], Any]) -> Any:
         self.done.append(f"{told} -> {expected or 'ok'}")
@@ -318,6 +312,11 @@ class History:
     def _cancel(self, which: int, _b: int, _c: int, _d: int) -> None:
         name = self._wave(which)
         self._try(f"cancel {name}", self.model.cancel(name), lambda: self.factory.cancel(name))
+
+    def _publish(self, _a: int, _b: int, _c: int, _d: int) -> None:
+        self.factory.publish(Directory(self.factory.path.parent / "tree"))
+        self.model.publish()
+        self.done.append("publish")
 
     def _wait(self, minutes: int, _b: int, _c: int, _d: int) -> None:
         self.factory.wait(60 * (1 + minutes % 240))

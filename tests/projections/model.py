@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-ONLINE_SECONDS = 4 * 3600
+ONLINE_SECONDS = 4 * 3600  # unless asked otherwise
 
 
 @dataclass
@@ -42,8 +42,13 @@ class ModelWave:
     full_groups: set[str] = field(default_factory=set)
     named_groups: list[str] = field(default_factory=list)
     members: set[str] = field(default_factory=set)
+    ways: dict[str, str] = field(default_factory=dict)  # how each member got in: list, group or joined
+    ungrouped: int = 0  # rollouts that named no group
     held: set[str] = field(default_factory=set)
     canceled_as: int = 0  # how many waves had been canceled before it
+    created_at: int = 0
+    finished_at: int | None = None
+    reached_at: dict[str, int] = field(default_factory=dict)  # when a rollout named a group first
 
 
 @dataclass
@@ -69,6 +74,7 @@ class Model:
 
     def __init__(self, holders_needed: int) -> None:
         self.holders_needed = holders_needed
+        self.now = 0  # set by whoever acts
         self.ci: dict[str, tuple[int, str, frozenset[str], str]] = {}  # name: number, hardware, tags, other fields
         self.ci_views: set[str] = set()
         self.devices: dict[str, ModelDevice] = {}
@@ -128,7 +134,7 @@ class Model:
         device = self.devices.get(uuid)
         if device is None or not device.present:
             return
-        seen_at = min(seen_at, now)
+        seen_at = max(0, min(seen_at, now))
         device.seen_at = max(device.seen_at, seen_at)
         if target is None:
             return
@@ -136,8 +142,9 @@ class Model:
             if seen_at < device.reported_at:
                 return
             device.target = target
-            device.number = self.ci[target][0] if target in self.ci else 0
+            device.number = 0
             self._leave(uuid, target)
+        device.number = device.number or (self.ci[target][0] if target in self.ci else 0)
         device.reported_at = max(device.reported_at, seen_at)
 
     def init(self, name: str, number: int, tag: str, prune: tuple[int, ...], holder: int) -> str | None:
@@ -147,7 +154,7 @@ class Model:
         if refusal:
             return refusal
         kept = {n: entry for n, entry in before.items() if entry[0] not in prune}
-        self.waves[name] = ModelWave(tag, number, {**kept, **new}, set(new), signers={holder})
+        self.waves[name] = ModelWave(tag, number, {**kept, **new}, set(new), signers={holder}, created_at=self.now)
         return None
 
     def _init_refusal(
@@ -201,7 +208,7 @@ class Model:
             return "GroupAlreadyReached"
         wave.full_groups.add(group)
         self._rolled_out(wave, group)
-        self._join()
+        self._join("group")
         return None
 
     def may_choose(
@@ -240,14 +247,14 @@ class Model:
     def rolled_out(self, name: str, group: str | None, chosen: Iterable[str]) -> None:
         wave = self.waves[name]
         self._rolled_out(wave, group)
-        wave.members |= set(chosen)
+        self._let_in(wave, set(chosen), "list")
 
     def complete(self, name: str) -> str | None:
         refusal = self._not_ready(name)
         if refusal:
             return refusal
         wave = self.waves[name]
-        wave.status = "complete"
+        wave.status, wave.finished_at = "complete", self.now
         self.production[wave.tag] = wave.content
         self.highest[wave.tag] = wave.number
         for other in self.waves.values():
@@ -260,7 +267,7 @@ class Model:
         if refusal:
             return refusal
         wave = self.waves[name]
-        wave.status = "canceled"
+        wave.status, wave.finished_at = "canceled", self.now
         if wave.rollouts:
             self.production.setdefault(wave.tag, {})
             wave.held = {uuid for uuid in wave.members if self.devices[uuid].target in wave.new}
@@ -324,67 +331,50 @@ class Model:
             f"wave/{n}": set(w.content) for n, w in self.waves.items() if w.status == "active" and w.rollouts
         }
 
-    def counts(self, name: str, now: int) -> dict[str, object]:
-        """The figures of `waves status`."""
-        wave = self.waves[name]
-        on_tag = {u: d for u, d in self.devices.items() if d.present and d.production and d.tag == wave.tag}
-        above = {u for u, d in on_tag.items() if d.number >= wave.number}
-        below = set(on_tag) - above
-        inside = wave.members if wave.status == "active" else set(on_tag)
-        scheduled = below & inside if wave.status != "canceled" else set()
-        others = {d.group or "" for d in on_tag.values()} - set(wave.named_groups)
+    def excluded(self, uuid: str) -> str | None:
+        """What keeps a device from the target of its tag's active wave."""
+        device = self.devices[uuid]
+        active = self.active(device.tag)
+        if active is None:
+            return None
+        wave = self.waves[active]
+        if not device.production:
+            return "test-device"
+        if self.moves(active, uuid):
+            fits = {wave.content[name][1] for name in wave.new}
+            return None if device.hardware in fits else "no-target-for-hardware"
+        if self._holding(uuid) > wave.number:
+            return "held"
+        if not wave.rollouts:
+            return "not-rolled-out" if len(wave.signers) >= self.holders_needed else "not-ready"
+        if device.number >= wave.number:
+            return "at-number" if device.number == wave.number else "above-number"
+        elsewhere = not wave.ungrouped and device.group not in wave.named_groups
+        return "other-group" if elsewhere else "not-selected"
 
-        def of(group: str) -> tuple[str, int, int, int, int, int, int]:
-            part = [(u, d) for u, d in on_tag.items() if (d.group or "") == group]
-            return (
-                group,
-                len(part),
-                sum(d.seen_at >= now - ONLINE_SECONDS for _, d in part),
-                sum(d.number == wave.number for _, d in part),
-                sum(d.number > wave.number for _, d in part),
-                sum(d.number < wave.number for _, d in part),
-                sum(u in scheduled for u, _ in part),
-            )
-
+    def resting(self, uuid: str) -> set[str]:
+        """The waves that a device is in or held by, where that does not count now."""
+        device = self.devices[uuid]
         return {
-            "total": len(on_tag),
-            "updated": len(above & inside),
-            "scheduled": len(scheduled),
-            "unscheduled": len(below - scheduled),
-            "rollout_groups": [of(group) for group in wave.named_groups],
-            "other_groups": [of(group) for group in sorted(others, key=lambda g: (g == "", g))],
-            "known": self.known(wave.tag),
+            name
+            for name, wave in self.waves.items()
+            if (uuid in wave.held or (wave.status == "active" and uuid in wave.members))
+            and not (device.present and device.production and device.tag == wave.tag)
         }
+
+    def orphan(self, uuid: str) -> bool:
+        """Whether a device runs a number that its tag does not offer."""
+        device = self.devices[uuid]
+        known = self.known(device.tag)
+        if not device.production:
+            known = frozenset(number for number, _, tags, _ in self.ci.values() if device.tag in tags)
+        return device.number > 0 and device.number not in known
 
     def known(self, tag: str) -> frozenset[int]:
         """The numbers that are no orphans on a tag."""
         offered = {number for number, _ in self.production.get(tag, {}).values()}
         active = self.active(tag)
         return frozenset(offered | ({number for number, _ in self.waves[active].content.values()} if active else set()))
-
-    def status(self, now: int) -> dict[tuple[str, str], tuple[int, int, int, int, int]]:
-        """The figures of `status` by tag and kind: devices, those on the latest, on orphans, online, held."""
-        found: dict[tuple[str, str], list[tuple[bool, bool, bool, bool]]] = {}
-        for uuid, device in self.devices.items():
-            if not device.present:
-                continue
-            active = self.active(device.tag) if device.production else None
-            known, kind = self.known(device.tag), "production"
-            offered = {number for number, _ in self.production.get(device.tag, {}).values()}
-            if not device.production:
-                kind = "ci"
-                offered = known = frozenset(number for number, _, tags, _ in self.ci.values() if device.tag in tags)
-            elif active and self.moves(active, uuid):
-                kind = "wave"
-                offered = {number for number, _ in self.waves[active].content.values()}
-            facts = (
-                device.number == max(offered, default=0) > 0,
-                device.number > 0 and device.number not in known,
-                device.seen_at >= now - ONLINE_SECONDS,
-                kind == "production" and self.held(uuid) is not None,
-            )
-            found.setdefault((device.tag, kind), []).append(facts)
-        return {key: (len(rows), *(sum(column) for column in zip(*rows, strict=True))) for key, rows in found.items()}
 
     # Rules.
 
@@ -403,18 +393,25 @@ class Model:
 
     def _rolled_out(self, wave: ModelWave, group: str | None) -> None:
         wave.rollouts += 1
+        wave.ungrouped += group is None
         if group and group not in wave.named_groups:
             wave.named_groups.append(group)
+            wave.reached_at[group] = self.now
 
-    def _join(self) -> None:
+    def _join(self, way: str = "joined") -> None:
         """Whoever is in a group that an active wave was rolled out to gets into the wave, and stays."""
         for wave in self.waves.values():
             if wave.status == "active":
-                wave.members |= {
+                reached = {
                     uuid
                     for uuid, d in self.devices.items()
                     if d.present and d.production and d.tag == wave.tag and d.group in wave.full_groups
                 }
+                self._let_in(wave, reached, way)
+
+    def _let_in(self, wave: ModelWave, uuids: set[str], way: str) -> None:
+        wave.ways |= dict.fromkeys(uuids - wave.members, way)
+        wave.members |= uuids
 
     def _not_active(self, name: str) -> str | None:
         if name not in self.waves:

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from projections import runner
+from tests import stores
 from tests.projections.history import ACTIONS, HELD_ACTIONS, History, Step
 from tests.support import Factory
 
@@ -41,7 +42,11 @@ def play(template: Factory, history: list[Step]) -> None:
 
 
 @pytest.mark.property
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=stores.examples(25),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 @given(history=steps)
 def test_a_history_offers_and_counts_what_the_model_says(template: Factory, history: list[Step]) -> None:
     """Views, targets, refusals and counts are the model's after every step; a rebuild gives the same rows."""
@@ -49,7 +54,7 @@ def test_a_history_offers_and_counts_what_the_model_says(template: Factory, hist
 
 
 @pytest.mark.property
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=stores.examples(15), deadline=None, suppress_health_check=list(HealthCheck))
 @given(history=held_steps)
 def test_a_history_of_canceled_waves_holds_whom_the_model_holds(simple: Factory, history: list[Step]) -> None:
     """The same where waves are installed and canceled, one over another, on a fleet that moves about."""
@@ -58,7 +63,7 @@ def test_a_history_of_canceled_waves_holds_whom_the_model_holds(simple: Factory,
 
 @pytest.mark.slow
 @pytest.mark.property
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=stores.examples(250), deadline=None, suppress_health_check=list(HealthCheck))
 @given(history=held_steps)
 def test_many_histories_of_canceled_waves(simple: Factory, history: list[Step]) -> None:
     """The same for many of those."""
@@ -67,7 +72,7 @@ def test_many_histories_of_canceled_waves(simple: Factory, history: list[Step]) 
 
 @pytest.mark.slow
 @pytest.mark.property
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=stores.examples(250), deadline=None, suppress_health_check=list(HealthCheck))
 @given(history=steps)
 def test_many_histories(template: Factory, history: list[Step]) -> None:
     """The same for as many histories as DESIGN §6 speaks of."""

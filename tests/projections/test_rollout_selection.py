@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import event
 
 from ledger.domain.rollout import NoCandidate
+from tests import stores
 from tests.support import DAY, HOUR, Factory, device
 
 SIZES = (1, 2, 3, 7, 33, 99, 101, 199)
@@ -204,6 +205,7 @@ def assert_same(small: dict[str, tuple[int, int]], large: dict[str, tuple[int, i
         assert large[name][1] <= 1.3 * steps + 3, (name, steps, large[name][1])  # B-trees are a page deeper
 
 
+@stores.about_files  # SQLite counts its own steps
 def test_cost_does_not_grow_with_the_fleet(factory: Factory, tmp_path: Path) -> None:
     """Init, group rollout, complete and cancel ask the same of SQLite with 2,000 devices as with 50."""
     large = Factory(tmp_path / "large.db")
@@ -215,6 +217,7 @@ def test_cost_does_not_grow_with_the_fleet(factory: Factory, tmp_path: Path) -> 
     large.close()
 
 
+@stores.about_files  # SQLite counts its own steps
 def test_cost_does_not_grow_with_who_runs_it_elsewhere(factory: Factory, tmp_path: Path) -> None:
     """A rollout looks for those of its group who run its target already, and at no other who does."""
     large = Factory(tmp_path / "large.db")
@@ -228,6 +231,7 @@ def test_cost_does_not_grow_with_who_runs_it_elsewhere(factory: Factory, tmp_pat
     large.close()
 
 
+@stores.about_files  # SQLite counts its own steps
 def test_cost_does_not_grow_with_the_past(factory: Factory, tmp_path: Path) -> None:
     """Init, group rollout, complete and cancel ask the same of SQLite after 50 waves on the tag as after two."""
     old = Factory(tmp_path / "old.db")

@@ -11,7 +11,7 @@ from ledger.store.recorder import LedgerRecorder, StoredEnvelope
 
 def append(url: str, journal_mode: str, name: str, count: int) -> None:
     """Appends `count` times one event to the writer's own stream and one to the shared stream."""
-    engine = open_engine(url, journal_mode=journal_mode)
+    engine = open_engine(url, journal_mode=journal_mode or None)
     for number in range(1, count + 1):
         with writing(engine) as connection:
             shared = events.stream_version(connection, "shared") + 1

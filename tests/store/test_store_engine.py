@@ -19,6 +19,9 @@ from ledger.store import engine as engine_module
 from ledger.store.engine import filesystem_of, journal_mode_for, open_engine, reading, writing
 from ledger.store.errors import BadStoreUrl, NetworkFileSystem, StoreBusy, StoreMissing, StoreUnreadable
 from ledger.store.recorder import LedgerRecorder, StoredEnvelope
+from tests import stores
+
+pytestmark = stores.about_files
 
 MOUNTS = r"""
 21 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw

@@ -14,6 +14,9 @@ from ledger.store import bulk, events, migrate
 from ledger.store.engine import open_engine, reading, writing
 from ledger.store.errors import SchemaMismatch, StoreExists, StoreMissing
 from ledger.store.recorder import LedgerRecorder, StoredEnvelope
+from tests import stores
+
+pytestmark = stores.about_files
 
 INSERT = "INTO event (position, stream, version, topic, recorded_at, actor, encoding, leaf, payload)"
 OTHERS = "'t/1', 5, 'mallory', 'json', x'00', x'00'"
