@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ledger.domain.errors import CheckFailed, LedgerError, NotFound, Refused
+from ledger.domain.errors import CheckFailed, LedgerError, NotFound, Refused, StorageFailure
 
 
 class UsageError(LedgerError):

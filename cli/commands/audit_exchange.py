@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.context import open_store, reading, settings_of
-from cli.output import FormatOption, Output, say, show
+from cli.output import FormatOption, Output, Table, say, show
 
 
 def register(app: typer.Typer) -> None:
@@ -65,7 +65,7 @@ def import_(
     The store is the one that --store names, and must not hold a ledger. No key comes with it. What an import does not
     judge is whether the history is legal and well signed: waveledger audit verify does.
 
-    Example: waveledger --store sqlite:///copy.db audit import acme.jsonl
+    Example: waveledger audit import acme.jsonl
     """
     from cli import files
     from cli.importing import create
@@ -77,13 +77,15 @@ def import_(
     show(Output({**manifest._asdict(), "file": file}, lines=[told]), format)
 
 
-def schema() -> None:
-    """Print the JSON Schema of an export's lines: the manifest, a checkpoint, and every event by its topic.
+def schema(format: FormatOption = None) -> None:
+    """Show what is in an export: the topics of events with their fields, or with --format json its JSON Schema.
 
-    Example: waveledger audit schema
+    The schema describes every line: the manifest, a checkpoint, and an event by its topic.
+
+    Example: waveledger audit schema --format json
     """
-    import orjson
+    from ledger.codec import REGISTRY
+    from ledger.schema import event_schema, export_schema
 
-    from ledger.schema import export_schema
-
-    typer.echo(orjson.dumps(export_schema(), option=orjson.OPT_INDENT_2))
+    rows = [(topic, ", ".join(event_schema(topic)["properties"])) for topic in sorted(REGISTRY)]
+    show(Output(export_schema(), [Table(["topic", "fields"], rows)]), format)

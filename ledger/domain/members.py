@@ -22,7 +22,10 @@ class NotMember(Refused):
     """The actor is no member of the factory."""
 
     message = "{actor} is not a member of this factory"
-    hint = "an owner can add you: waveledger members add {actor} --role admin; or act as a member: --actor NAME, on PostgreSQL a login"
+    hint = (
+        "an owner can add you: waveledger members add {actor} --role admin; or act as a member: --actor NAME, on "
+        "PostgreSQL a login"
+    )
     actor: str
 
 
