@@ -60,7 +60,7 @@ def at(seen: Seen, moment: int) -> dict[str, tuple[Counter[int], int]]:
     return seen[max(known for known in seen if known <= moment)]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [1, 2, 5])
 def test_reports_say_what_the_model_says(simple: Factory, tmp_path: Path, seed: int) -> None:
     """Versions and orphans at every moment, waves, offers, silence, devices hit, and who did what."""
     history_, seen = told(simple, tmp_path / "ledger.db", seed)
@@ -76,6 +76,7 @@ def test_reports_say_what_the_model_says(simple: Factory, tmp_path: Path, seed: 
 
 
 def _shares(factory: Factory, seen: Seen) -> None:
+    assert any(orphans for tags in seen.values() for _, orphans in tags.values())  # or the comparison says little
     for tag in TAGS:
         with factory.ledger.reading() as connection:
             source = Source(connection, connection, events.head(connection).size, factory.now, telemetry=True)
