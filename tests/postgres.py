@@ -113,7 +113,9 @@ def start() -> Server:
     programs = _reachable(binaries(), directory, user)
     data, log = directory / "data", directory / "log"
     initdb = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8"]
-    subprocess.run([*initdb, "--locale=C", "--no-sync"], check=True, capture_output=True, **user)
+    made = subprocess.run([*initdb, "--locale=C", "--no-sync"], check=False, capture_output=True, text=True, **user)
+    if made.returncode:
+        raise RuntimeError(f"initdb failed: {made.stderr[-2000:]}")
     access = data / "pg_hba.conf"
     access.write_text("local all locked scram-sha-256\n" + access.read_text())  # all others need no password
     options = [part for item in SETTINGS.items() for part in ("-c", "=".join(item))]
