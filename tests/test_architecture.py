@@ -145,6 +145,7 @@ MAY_CHANGE_TABLES = {
     "ledger/store/triggers.py",
     "projections/runner.py",
     "projections/tables.py",
+    "projections/tuf/steps.py",
 }
 ORDINARY = [
     ["targets", "import", "targets.json"],
