@@ -59,15 +59,16 @@ def verify(ctx: typer.Context, names: Names = None, format: FormatOption = None)
     Example: waveledger projections verify
     """
     from cli.errors import ProblemsFound
+    from cli.progress import bar
     from projections import runner
 
     wanted = _known(names)
     ledger = open_ledger(ctx)
-    found = [difference for name in wanted for difference in runner.verify(ledger.engine, name)]
-    document = {
-        "ok": not found,
-        "findings": [{"projection": d.projection, "table": d.table, "problem": d.problem, "row": d.row} for d in found],
-    }
+    found = []
+    for name in wanted:
+        with bar(f"verifying {name}") as progress:
+            found += runner.verify(ledger.engine, name, progress=progress)
+    document = {"ok": not found, "findings": [difference._asdict() for difference in found]}
     rows = [(d.table, d.problem, ", ".join(f"{k}={v}" for k, v in d.row.items())[:120]) for d in found]
     good = [f"{', '.join(wanted)}: equal to a replay of the ledger"]
     show(Output(document, [Table(["table", "problem", "row"], rows)] if found else [], [] if found else good), format)

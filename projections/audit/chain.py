@@ -110,8 +110,8 @@ class Chain:
     def _tell_changed(self, frontier: bytes | None) -> Iterator[Finding]:
         for position in self.changed:
             if self.stored is not None and frontier == self.stored.to_bytes():
-                problem = "position, stream, version, topic, time, actor or payload: not what was appended"
-                yield Finding(position, "chain", "payload", f"its fields were changed ({problem}); its leaf was not")
+                told = "its fields were changed (stream, version, topic, time, actor or payload); its leaf was not"
+                yield Finding(position, "chain", "payload", told)
             elif frontier == self.hashed.to_bytes():
                 yield Finding(position, "chain", "leaf", "its leaf was changed; its fields were not")
             else:
