@@ -15,6 +15,7 @@ from projections.reports import history, share
 from projections.reports.source import Source
 from projections.reports.values import Period, Time
 from projections.tuf.destination import Directory
+from tests.projections import counting
 from tests.projections.history import ACTIONS, HELD_ACTIONS, TAGS, History
 from tests.projections.model import Model
 from tests.reports.telling import ask, builders
@@ -98,7 +99,7 @@ def _waves(factory: Factory, model: Model, seen: Seen) -> None:
     ]
     for name, known in model.waves.items():
         wave = ask(factory, builders(name, "release")["wave"])
-        counted = model.counts(name, factory.now)
+        counted = counting.waves_status(model, name, factory.now)
         assert [wave.counts.total, wave.counts.updated, wave.counts.scheduled, wave.counts.unscheduled] == [
             counted[field] for field in ("total", "updated", "scheduled", "unscheduled")
         ]
@@ -110,11 +111,9 @@ def _waves(factory: Factory, model: Model, seen: Seen) -> None:
 
 def _fleet(factory: Factory, model: Model) -> None:
     report = ask(factory, builders("", "release")["fleet"])
-    offered = {(o.tag, o.kind): (o.devices, o.on_latest, o.orphans, o.held) for o in report.offered if o.devices}
-    expected = model.status(factory.now)
-    assert offered == {
-        key: (devices, latest, orphans, held) for key, (devices, latest, orphans, _, held) in expected.items()
-    }
+    offered = [(o.tag, o.kind, o.wave, o.latest, o.devices, o.on_latest, o.orphans, o.held) for o in report.offered]
+    fields = ("tag", "kind", "wave", "latest", "devices", "on_latest", "on_orphan", "held")
+    assert offered == [tuple(row[f] for f in fields) for row in counting.status(model, factory.now)["tags"]]
     present = [d for d in model.devices.values() if d.present]
     assert {v.version: v.devices for v in report.versions} == Counter(d.number for d in present if d.production)
     limits = [factory.now - HOUR * hours for hours in (4, 24, 7 * 24, 30 * 24)]
