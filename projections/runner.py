@@ -94,6 +94,7 @@ def catch_up(connection: Connection, progress: Progress) -> None:
             for after in range(at[fold.name], head, CHUNK):
                 _fold_until(fold, connection, after, min(head, after + CHUNK))
                 progress(min(head, after + CHUNK), head)
+            engine.after_filling(connection, fold.tables(0).tables)
     connection.execute(text("UPDATE projection SET position = :position"), {"position": head})
 
 
@@ -234,6 +235,7 @@ def _forget(connection: Connection, fold: Fold) -> None:
 
 def _swap(connection: Connection, fold: Fold, generation: int) -> None:
     with migrate.changing_projections(connection):
+        engine.after_filling(connection, fold.tables(generation).tables)
         engine.lock_for_swap(connection)
         for table in fold.tables(generation).tables:
             live = table.removesuffix(NEW)

@@ -17,6 +17,10 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'waveledger') THEN
         CREATE ROLE waveledger NOLOGIN;
     END IF;
+    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+        -- Who is no superuser gives things to members of the same roles only.
+        EXECUTE format('GRANT waveledger_owner, waveledger TO %I', current_user);
+    END IF;
 END $$;
 
 CREATE SCHEMA IF NOT EXISTS waveledger;

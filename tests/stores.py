@@ -57,9 +57,11 @@ def copy(source: Path, to: Path) -> None:
 
 
 def _name(path: Path, running: Server, database: str) -> None:
-    path.write_text(json.dumps([str(running.directory), database]), encoding="utf-8")
+    path.write_text(json.dumps([str(path.resolve()), str(running.directory), database]), encoding="utf-8")
 
 
 def _named(path: Path) -> tuple[Server, str]:
-    directory, database = json.loads(path.read_text(encoding="utf-8"))
+    own, directory, database = json.loads(path.read_text(encoding="utf-8"))
+    if own != str(path.resolve()):
+        raise RuntimeError(f"{path} was copied as a file, and names the database of {own}")
     return Server(Path(directory)), database

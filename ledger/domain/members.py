@@ -23,8 +23,8 @@ class NotMember(Refused):
 
     message = "{actor} is not a member of this factory"
     hint = (
-        "an owner can add you: waveledger members add {actor} --role admin; or act as a member: --actor NAME, on "
-        "PostgreSQL a login"
+        "an owner can add you: waveledger members add {actor} --role admin; or act as a member with --actor NAME (on "
+        "PostgreSQL log in as one)"
     )
     actor: str
 

@@ -19,7 +19,7 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -156,6 +156,13 @@ def lock_for_swap(connection: Connection) -> None:
     """
     if is_postgresql(connection):
         postgresql.lock_for_swap(connection)
+
+
+def after_filling(connection: Connection, tables: Iterable[str]) -> None:
+    """Before new tables are asked for the first time: PostgreSQL plans by statistics, which nobody has gathered yet."""
+    if is_postgresql(connection):
+        for table in tables:
+            query(connection, f"ANALYZE {table}")
 
 
 def journal_mode_for(version: tuple[int, ...]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from projections.tuf.destination import Directory
+from tests import stores
 from tests.emitter.killing import killed_at
 from tests.emitter.stages import completed, days_later, rolled_out
 from tests.support import DAY, Client, Factory, files
@@ -96,7 +97,7 @@ class Scene:
         self.count += 1
         place = self.directory / f"take-{self.count}"
         place.mkdir()
-        shutil.copyfile(self.directory / "scene.db", place / "ledger.db")
+        stores.copy(self.directory / "scene.db", place / "ledger.db")
         if (self.directory / "scene").exists():
             shutil.copytree(self.directory / "scene", place / "tree")
         factory = Factory(place / "ledger.db")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from projections.tuf.destination import Directory
 from tests.support import DAY, Client, Factory, device
@@ -44,7 +45,7 @@ class Told:
 
     def number_of(self, wave: str) -> int:
         with self.factory.ledger.reading() as connection:
-            found = connection.exec_driver_sql("SELECT number FROM release_wave WHERE wave = ?", (wave,))
+            found = connection.execute(text("SELECT number FROM release_wave WHERE wave = :wave"), {"wave": wave})
             return int(found.scalar_one())
 
     def runs(self, number: int, *uuids: str) -> None:

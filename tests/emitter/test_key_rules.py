@@ -20,6 +20,7 @@ from ledger.domain.errors import LedgerError
 from ledger.domain.members import NotMember
 from ledger.domain.values import from_epoch
 from ledger.domain.wave import ActiveWave, WaveExpired
+from ledger.store import events
 from ledger.tuf import rootchange as edits
 from ledger.tuf import roots
 from ledger.tuf.errors import KeyInTwoPlaces, NoMatchingKey, RootsShareKeys
@@ -271,8 +272,8 @@ def refused_later(factory: Factory, kind: type[LedgerError], action: Callable[[]
     with pytest.raises(kind) as caught:
         action()
     with factory.ledger.reading() as connection:
-        rows = connection.exec_driver_sql("SELECT topic FROM event WHERE position > ?", (before,)).scalars()
-        assert not {"root.published/1", "wave.resigned/1", "targets.resigned/1"} & set(rows)
+        topics = {row.topic for row in events.read(connection, after=before)}
+        assert not {"root.published/1", "wave.resigned/1", "targets.resigned/1"} & topics
     return caught.value
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from projections.tuf.destination import Directory
+from tests import stores
 from tests.emitter.killing import killed_at
 from tests.emitter.stages import completed, days_later, rolled_out
 from tests.support import Client, Factory, files
@@ -83,7 +84,7 @@ class Story:
             kept = directory / str(place)
             kept.mkdir()
             factory.close()
-            shutil.copyfile(factory.path, kept / "ledger.db")
+            stores.copy(factory.path, kept / "ledger.db")
             copy(tree.root, kept / "tree")
             if (directory / "clients").exists():
                 shutil.copytree(directory / "clients", kept / "clients", symlinks=True)
@@ -140,7 +141,7 @@ def play(moment: Moment, place: Path, at: int) -> tuple[bool, int, dict[str, byt
     place.mkdir()
     tree = Directory(place / "tree")
     copy(moment.directory / "tree", tree.root)
-    shutil.copyfile(moment.directory / "ledger.db", place / "ledger.db")
+    stores.copy(moment.directory / "ledger.db", place / "ledger.db")
     if (moment.directory / "clients").exists():
         shutil.copytree(moment.directory / "clients", place / "clients", symlinks=True)
     polled = clients(place / "clients")
