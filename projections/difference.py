@@ -108,7 +108,7 @@ def _waves(past: Connection) -> dict[str, _Facts]:
     every, _ = waves.listing(past, status=None, tag=None, limit=-1, page=1)
     return {
         wave.name: {
-            **wave._asdict(),
+            **{fact: value for fact, value in wave._asdict().items() if fact != "name"},
             "signatures": signatures.get(wave.name, 0),
             "rollouts": counts.get(wave.name, (0, 0))[0],
             "devices": counts.get(wave.name, (0, 0))[1],

@@ -90,7 +90,7 @@ def release_tables(suffix: str = "", generation: int = 0) -> MetaData:
         indexes=["repository"],
     )
     table("view_target", "view* name* number# hardware_id body")
-    table("publication", "repository* version# root_version# root_at# position#")
+    table("publication", "repository* version# root_version# root_at# position#")  # the root was first shown at root_at
     table(
         "published",
         "view* repository version# targets_version# targets_length# targets_sha256 content_position#? "

@@ -40,7 +40,7 @@ SETTINGS = {
     "jit": "off",
     "timezone": "Asia/Kathmandu",  # nothing may depend on it
 }
-PREFIX = "wl-pg-"
+PREFIX = "waveledger-pg-"  # and the process that it ends with
 PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 
@@ -108,12 +108,14 @@ def start() -> Server:
     """Make and start a server that ends with this process."""
     # A socket's path has 107 bytes at most, so it lies where paths are short.
     _sweep()
-    directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir="/tmp"))
+    directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir="/tmp"))
     user = _unprivileged(directory)
     programs = _reachable(binaries(), directory, user)
     data, log = directory / "data", directory / "log"
     initdb = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8"]
-    subprocess.run([*initdb, "--locale=C", "--no-sync"], check=True, capture_output=True, **user)
+    made = subprocess.run([*initdb, "--locale=C", "--no-sync"], check=False, capture_output=True, text=True, **user)
+    if made.returncode:
+        raise RuntimeError(f"initdb failed: {made.stderr[-2000:]}")
     access = data / "pg_hba.conf"
     access.write_text("local all locked scram-sha-256\n" + access.read_text())  # all others need no password
     options = [part for item in SETTINGS.items() for part in ("-c", "=".join(item))]
@@ -134,11 +136,9 @@ def start() -> Server:
 
 def _sweep() -> None:
     """Remove what processes that were killed left behind; their servers died with them."""
-    for left in Path("/tmp").glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            process = int((left / "data" / "postmaster.pid").read_text().splitlines()[0])
-            if not Path(f"/proc/{process}").exists():
-                shutil.rmtree(left, ignore_errors=True)
+    for left in Path("/tmp").glob(f"{PREFIX}*-*"):
+        if not Path("/proc", left.name.removeprefix(PREFIX).partition("-")[0]).exists():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _reachable(programs: Path, directory: Path, user: Mapping[str, Any]) -> Path:

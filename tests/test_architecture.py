@@ -169,7 +169,6 @@ MAY_CHANGE_TABLES = {
     "ledger/store/triggers.py",
     "projections/runner.py",
     "projections/tables.py",
-    "projections/tuf/steps.py",  # tables in memory, to fold into
 }
 ORDINARY = [
     ["targets", "import", "targets.json"],

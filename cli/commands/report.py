@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from cli import completion
+from cli import completion, progress
 from cli.context import moment_of, reading_ledger, settings_of
 from cli.options import At, Wave, group
 from ledger.store import events
@@ -222,14 +222,14 @@ def _wanted(since: str | None, until: str | None) -> Wanted:
 
 def _built(ctx: typer.Context, at: str | None, kind: str, build: Callable[[Source], _Report]) -> _Report:
     """The report, of now or of the moment that ``--at`` names."""
-    with reading_ledger(ctx) as ledger:
+    with reading_ledger(ctx) as ledger, progress.bar("reading history") as drawn:
         if at is None:
             head = events.head(ledger)
             # A clock that is behind the ledger must not hide its newest events: time never goes back in there either.
             now = max(settings_of(ctx).now, head.recorded_at)
-            return build(Source(ledger, ledger, head.size, now, telemetry=True))
+            return build(Source(ledger, ledger, head.size, now, telemetry=True, progress=drawn))
         from projections.at import asked
 
         moment = moment_of(ctx, ledger, at)
         with asked(ledger, moment.position, QUESTIONS[kind]) as past:
-            return build(Source(past, ledger, moment.position, moment.now, telemetry=False))
+            return build(Source(past, ledger, moment.position, moment.now, telemetry=False, progress=drawn))

@@ -50,6 +50,7 @@ LEFT JOIN fleet_name h ON h.kind = 'wave' AND h.id = c.holder
 ORDER BY c.dev
 """
 
+# LIMIT: decided once, and not for each view that it might be.
 _VIEW = f"""
 SELECT x.view FROM (
   SELECT CASE WHEN d.production = 0 THEN 'ci/' || t.name
@@ -59,7 +60,7 @@ SELECT x.view FROM (
       THEN 'held/' || (SELECT name FROM fleet_name WHERE kind = 'wave' AND id = {holder("a.number")})
     ELSE 'production/' || t.name END AS view
   FROM fleet_device d JOIN fleet_name t ON t.kind = 'tag' AND t.id = d.tag LEFT JOIN fleet_tag a ON a.tag = d.tag
-  WHERE d.uuid = ? AND d.tag > 0) x JOIN release_view v ON v.view = x.view
+  WHERE d.uuid = ? AND d.tag > 0 LIMIT 1) x JOIN release_view v ON v.view = x.view
 """
 
 

@@ -18,7 +18,11 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, text
 
 from projections.queries.cells import Cell, cells
-from projections.queries.waves import known_numbers
+
+NUMBERS = (
+    "SELECT DISTINCT view, number FROM release_view_target UNION ALL "
+    "SELECT DISTINCT 'ci/' || g.tag, t.number FROM release_ci_tag g JOIN release_ci_target t ON t.name = g.name"
+)
 
 
 @dataclass
@@ -70,15 +74,15 @@ def devices(connection: Connection) -> tuple[int, int]:
 def tags(connection: Connection, *, online_since: int | None) -> list[TagRow]:
     """All rows: those with devices, and those that offer something. `online_since`: None for the past."""
     unseen = 0 if online_since is not None else None
-    rows = {(row.tag, row.kind): row for row in _offers(connection)}
+    offers = _Offers(connection)
+    rows = {(row.tag, row.kind): row for row in offers.rows()}
     for row in rows.values():
         row.all.online = unseen
-    active = _active_numbers(connection)
     for cell in cells(connection, online_since=online_since):
-        inside = (cell.listed or cell.grouped) and cell.held <= active[cell.tag]
+        inside = (cell.listed or cell.grouped) and cell.held <= offers.active[cell.tag][1]
         kind = "wave" if inside else "production" if cell.production else "ci"
         if (cell.tag, kind) not in rows:
-            known = known_numbers(connection, cell.tag) if cell.production else frozenset()
+            known = offers.known(cell.tag) if cell.production else frozenset()
             rows[cell.tag, kind] = TagRow(cell.tag, kind, None, 0, known, Part("", online=unseen))
         row = rows[cell.tag, kind]
         group = cell.group or ""
@@ -88,35 +92,32 @@ def tags(connection: Connection, *, online_since: int | None) -> list[TagRow]:
     return sorted(rows.values(), key=lambda row: (row.tag, order[row.kind]))
 
 
-def _offers(connection: Connection) -> Iterator[TagRow]:
-    rows = connection.execute(
-        text("SELECT view, repository FROM release_view WHERE view NOT LIKE 'held/%' ORDER BY view")
-    )
-    for view, repository in rows.all():
-        kind, _, name = view.partition("/")
-        tag = repository.partition("/")[2]
-        if kind == "ci":
-            numbers = frozenset(
-                connection.execute(
-                    text(
-                        "SELECT DISTINCT t.number FROM release_ci_tag g JOIN release_ci_target t ON t.name = g.name "
-                        "WHERE g.tag = :tag"
-                    ),
-                    {"tag": tag},
-                ).scalars()
-            )
-            yield TagRow(tag, kind, None, max(numbers, default=0), numbers, Part(""))
-            continue
-        latest = connection.execute(
-            text("SELECT max(number) FROM release_view_target WHERE view = :view"), {"view": view}
-        ).scalar()
-        wave = name if kind == "wave" else None
-        yield TagRow(tag, kind, wave, latest or 0, known_numbers(connection, tag), Part(""))
+class _Offers:
+    """What all views offer, read at once; `active` are name and number of each tag's active wave."""
 
+    def __init__(self, connection: Connection) -> None:
+        views = connection.execute(text("SELECT view, repository FROM release_view WHERE view NOT LIKE 'held/%'"))
+        self._views = sorted((view, repository.partition("/")[2]) for view, repository in views)
+        self._numbers: dict[str, set[int]] = {}
+        found = connection.execute(text(NUMBERS))
+        for view, number in found:
+            self._numbers.setdefault(view, set()).add(number)
+        waves = connection.execute(text("SELECT tag, wave, number FROM release_wave WHERE status = 'active'"))
+        self.active = {tag: (wave, number) for tag, wave, number in waves}
 
-def _active_numbers(connection: Connection) -> dict[str, int]:
-    """The number of each tag's active wave."""
-    return dict(connection.execute(text("SELECT tag, number FROM release_wave WHERE status = 'active'")).all())
+    def known(self, tag: str) -> frozenset[int]:
+        """The numbers in a tag's production targets and in its active wave's: what is no orphan."""
+        production = self._numbers.get(f"production/{tag}", set())
+        wave = self.active.get(tag)
+        return frozenset(production | self._numbers.get(f"wave/{wave[0]}", set()) if wave else production)
+
+    def rows(self) -> Iterator[TagRow]:
+        """A row for each view, without devices."""
+        for view, tag in self._views:
+            kind, _, name = view.partition("/")
+            numbers = frozenset(self._numbers.get(view, ()))
+            known = numbers if kind == "ci" else self.known(tag)
+            yield TagRow(tag, kind, name if kind == "wave" else None, max(numbers, default=0), known, Part(""))
 
 
 def unpublished(connection: Connection) -> list[str]:

@@ -147,6 +147,8 @@ def walk(
         if slice_ != pending[0]:
             point(pending[1])
         state.apply(row)
+        if source.progress:
+            source.progress(row.position, source.position)
         pending = (slice_, row.recorded_at)
     point(pending[1])
     if points[-1][0] < period.until:

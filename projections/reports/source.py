@@ -6,16 +6,21 @@ but a few events: so whatever is read of events is read from the ledger, and nev
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
 
 class Source(NamedTuple):
-    """`now` is the clock, in seconds since 1970; `telemetry` is false for the past, of which nobody kept it."""
+    """`now` is the clock, in seconds since 1970; `telemetry` is false for the past, of which nobody kept it.
+
+    `progress` gets the position that a walk over the events has come to, and where it ends.
+    """
 
     tables: Connection
     ledger: Connection
     position: int
     now: int
     telemetry: bool
+    progress: Callable[[int, int], None] | None = None

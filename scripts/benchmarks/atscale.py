@@ -260,7 +260,9 @@ def _counts(ledger: Lived, rounds: int, size: dict[str, int]) -> Sequence[Entry]
         rounds,
         {
             "ours": timed(lambda c: (status.devices(c), status.tags(c, online_since=SINCE), status.unpublished(c))),
-            "bare": timed(lambda c: (status.devices(c), bare(0)(c))),
+            "bare": timed(
+                lambda c: (status.devices(c), bare(0)(c), c.execute(text(status.NUMBERS)).all(), status.unpublished(c))
+            ),
         },
     )
     ledger.cancel(wave)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from pathlib import Path
+from typing import Any
 
 import orjson
 from typer.testing import CliRunner
@@ -118,15 +119,22 @@ class Travel:
 
     def answer(self, question: tuple[str, ...], at: str | None = None) -> str:
         """What the command says: its exit code and its JSON, without what is no history."""
+        came = self._run([*question, "--format", "json", *(("--at", at) if at else ())])
+        return f"exit {came.exit_code}: {came.stderr}" if came.exit_code else _without(came.stdout)
+
+    def run(self, *arguments: str) -> None:
+        """A command that must end well."""
+        came = self._run(list(arguments))
+        assert came.exit_code == 0, came.stderr
+
+    def _run(self, arguments: list[str]) -> Any:
         environment = {name: None for name in os.environ if name.startswith("WAVELEDGER_")}
         environment |= {"WAVELEDGER_STORE": f"sqlite:///{self.factory.path}"}
-        arguments = [*question, "--format", "json", *(("--at", at) if at else ())]
+        environment |= {"WAVELEDGER_ONLINE_KEYS": str(self.directory / "no-keys")}
         came = CliRunner().invoke(app, arguments, env=environment)
         if came.exception is not None and not isinstance(came.exception, SystemExit):
             raise came.exception
-        if came.exit_code:
-            return f"exit {came.exit_code}: {came.stderr}"
-        return _without(came.stdout)
+        return came
 
 
 def _without(text: str) -> str:

@@ -127,7 +127,7 @@ DAMAGE = {
 }
 
 
-@pytest.mark.parametrize(("kind", "damage"), zip(KINDS * 2, DAMAGE, strict=True))
+@pytest.mark.parametrize(("kind", "damage"), list(zip(KINDS * 2, DAMAGE, strict=True)))
 def test_a_damaged_ledger_is_not_copied(
     lived: Factory, places: dict[str, Engine], kind: str, damage: str, tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ from projections.reports import history, share
 from projections.reports.source import Source
 from projections.reports.values import Period, Time
 from projections.tuf.destination import Directory
+from tests.projections import counting
 from tests.projections.history import ACTIONS, HELD_ACTIONS, TAGS, History
 from tests.projections.model import Model
 from tests.reports.telling import ask, builders
@@ -60,7 +61,7 @@ def at(seen: Seen, moment: int) -> dict[str, tuple[Counter[int], int]]:
     return seen[max(known for known in seen if known <= moment)]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [1, 2, 5])
 def test_reports_say_what_the_model_says(simple: Factory, tmp_path: Path, seed: int) -> None:
     """Versions and orphans at every moment, waves, offers, silence, devices hit, and who did what."""
     history_, seen = told(simple, tmp_path / "ledger.db", seed)
@@ -76,6 +77,7 @@ def test_reports_say_what_the_model_says(simple: Factory, tmp_path: Path, seed: 
 
 
 def _shares(factory: Factory, seen: Seen) -> None:
+    assert any(orphans for tags in seen.values() for _, orphans in tags.values())  # or the comparison says little
     for tag in TAGS:
         with factory.ledger.reading() as connection:
             source = Source(connection, connection, events.head(connection).size, factory.now, telemetry=True)
@@ -97,7 +99,7 @@ def _waves(factory: Factory, model: Model, seen: Seen) -> None:
     ]
     for name, known in model.waves.items():
         wave = ask(factory, builders(name, "release")["wave"])
-        counted = model.counts(name, factory.now)
+        counted = counting.waves_status(model, name, factory.now)
         assert [wave.counts.total, wave.counts.updated, wave.counts.scheduled, wave.counts.unscheduled] == [
             counted[field] for field in ("total", "updated", "scheduled", "unscheduled")
         ]
@@ -109,11 +111,9 @@ def _waves(factory: Factory, model: Model, seen: Seen) -> None:
 
 def _fleet(factory: Factory, model: Model) -> None:
     report = ask(factory, builders("", "release")["fleet"])
-    offered = {(o.tag, o.kind): (o.devices, o.on_latest, o.orphans, o.held) for o in report.offered if o.devices}
-    expected = model.status(factory.now)
-    assert offered == {
-        key: (devices, latest, orphans, held) for key, (devices, latest, orphans, _, held) in expected.items()
-    }
+    offered = [(o.tag, o.kind, o.wave, o.latest, o.devices, o.on_latest, o.orphans, o.held) for o in report.offered]
+    fields = ("tag", "kind", "wave", "latest", "devices", "on_latest", "on_orphan", "held")
+    assert offered == [tuple(row[f] for f in fields) for row in counting.status(model, factory.now)["tags"]]
     present = [d for d in model.devices.values() if d.present]
     assert {v.version: v.devices for v in report.versions} == Counter(d.number for d in present if d.production)
     limits = [factory.now - HOUR * hours for hours in (4, 24, 7 * 24, 30 * 24)]
