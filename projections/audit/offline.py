@@ -28,6 +28,7 @@ from ledger.domain.events import (
     TargetsResigned,
     WaveCanceled,
     WaveCompleted,
+    WaveHoldersChanged,
     WaveInitialized,
     WaveResigned,
     WaveSigned,
@@ -87,15 +88,18 @@ class Offline:
     def look(self, entry: Entry) -> Iterator[Finding]:
         """Judge the next event."""
         match entry.event:
-            case RootPublished(repository="production"):
-                yield from self._judge_waiting()
+            case RootPublished(repository="production", version=version):
+                yield from self._judge_waiting(version)
             case TargetsResigned(tag):
                 yield from self._resigned(entry, tag, entry.event)
                 return
             case WaveResigned(wave):
                 yield from self._resigned(entry, self.begun.get(wave, ("", 0))[0], entry.event)
                 return
-            case _ if self.waiting:
+            case WaveHoldersChanged():
+                yield from self._holders_changed(entry, entry.event)
+                return
+            case _ if self.waiting and entry.stream != "trust":
                 yield from self._judge_waiting()
         match entry.event:
             case WaveInitialized():
@@ -179,6 +183,18 @@ class Offline:
         signers = KeySignatures(event.keyid, event.signatures)
         yield from self._verify(entry, active.tag, active.documents, active.to_sign, signers, root)
 
+    def _holders_changed(self, entry: Entry, event: WaveHoldersChanged) -> Iterator[Finding]:
+        """Signatures of who leaves, with the next root or with one just taken in, count no more; the documents stay."""
+        newest = self.roots.newest.get(PRODUCTION)
+        if newest is None or event.root_version not in (newest.version, newest.version + 1):
+            yield _wrong(entry, "root_version", f"root {event.root_version} is not the newest, nor the next")
+        active = self.active.get(event.wave)
+        for document in active.documents if active else ():
+            signed = self.signed.get((active.tag if active else "", document.version))
+            if signed:
+                signed.signatures = [by for by in signed.signatures if by[0] not in event.removed]
+                signed.valid -= set(event.removed)
+
     def _verify(
         self,
         entry: Entry,
@@ -209,15 +225,19 @@ class Offline:
     def _resigned(self, entry: Entry, tag: str, event: TargetsResigned | WaveResigned) -> Iterator[Finding]:
         newest = self.roots.newest.get(PRODUCTION)
         waiting = _Waiting(entry, tag, event)
-        if newest is not None and event.root_version == newest.version + 1:
+        if newest is not None and event.root_version > newest.version:
             self.waiting.append(waiting)
         else:
             yield from self._judge(waiting)
 
-    def _judge_waiting(self) -> Iterator[Finding]:
+    def _judge_waiting(self, version: int | None = None) -> Iterator[Finding]:
+        """Judge what was signed for a root up to that version; without one all that waits, for no root follows."""
         waiting, self.waiting = self.waiting, []
         for one in waiting:
-            yield from self._judge(one)
+            if version is not None and one.event.root_version > version:
+                self.waiting.append(one)
+            else:
+                yield from self._judge(one)
 
     def _judge(self, waiting: _Waiting) -> Iterator[Finding]:
         entry, tag, event = waiting

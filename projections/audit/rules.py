@@ -31,6 +31,7 @@ from ledger.domain.events import (
     WaveCanceled,
     WaveClosed,
     WaveCompleted,
+    WaveHoldersChanged,
     WaveInitialized,
     WaveOpened,
     WaveResigned,
@@ -45,7 +46,7 @@ from ledger.tuf import versions
 from projections.audit.findings import Entry, Finding
 from projections.audit.places import stream_of
 
-_WAVE = (WaveInitialized, WaveSigned, WaveResigned, WaveRolledOut, WaveCompleted, WaveCanceled)
+_WAVE = (WaveInitialized, WaveSigned, WaveResigned, WaveHoldersChanged, WaveRolledOut, WaveCompleted, WaveCanceled)
 _TAG = (WaveOpened, TargetsPromoted, TargetsPruned, TargetsResigned, WaveClosed)
 
 
