@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import csv
 import os
-import shutil
 import stat
 import sys
 import tempfile
@@ -86,9 +85,20 @@ def settled(source: str) -> Iterator[tuple[str, BinaryIO | None]]:
             yield source, None
             return
         with tempfile.TemporaryFile() as copy:
-            shutil.copyfileobj(stream, copy, _BLOCK)
+            _copy(stream, copy)
             copy.seek(0)
             yield STDIN, copy
+
+
+def _copy(stream: BinaryIO, copy: BinaryIO) -> None:
+    """Up to its end, or to where it can't be text: whoever reads the copy meets that, and the disk is not filled."""
+    unended = 0
+    while chunk := stream.read(_BLOCK):
+        copy.write(chunk)
+        _, newline, rest = chunk.rpartition(b"\n")
+        unended = len(rest) if newline else unended + len(chunk)
+        if unended > LINE_LIMIT + 1 or b"\0" in chunk:
+            return
 
 
 def read_text(source: str, limit: int, stdin: BinaryIO | None = None) -> str:

@@ -12,6 +12,7 @@ from ledger.store import triggers
 from projections import at, replay, runner
 from projections.replay import Replayed
 from tests.past.travel import Travel
+from tests.stores import about_files
 from tests.support import Factory, files
 
 
@@ -57,6 +58,7 @@ def test_it_builds_the_store_and_the_tree_of_that_time(simple: Factory, tmp_path
     factory.close()
 
 
+@about_files
 @pytest.mark.parametrize(
     ("change", "kind"),
     [

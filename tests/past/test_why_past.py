@@ -82,7 +82,7 @@ def test_the_command_asks_about_the_past(simple: Factory, tmp_path: Path) -> Non
     factory.remove("d-1")
 
     def ask(*arguments: str) -> Any:
-        environment = {"WAVELEDGER_STORE": f"sqlite:///{factory.path}"}
+        environment = {"WAVELEDGER_STORE": factory.url}
         came = CliRunner().invoke(app, ["devices", "why", *arguments, "--format", "json"], env=environment)
         assert came.exit_code == 0, came.output
         return orjson.loads(came.stdout)

@@ -14,6 +14,7 @@ from cli.main import app
 from ledger.domain.fleet import Device
 from ledger.store.events import head
 from projections.tuf.destination import Directory
+from tests import stores
 from tests.projections.history import ACTIONS, CI_TAGS, HELD_ACTIONS, TAGS, UUIDS, History
 from tests.support import Factory
 
@@ -129,7 +130,7 @@ class Travel:
 
     def _run(self, arguments: list[str]) -> Any:
         environment = {name: None for name in os.environ if name.startswith("WAVELEDGER_")}
-        environment |= {"WAVELEDGER_STORE": f"sqlite:///{self.factory.path}"}
+        environment |= {"WAVELEDGER_STORE": stores.url(self.factory.path)}
         environment |= {"WAVELEDGER_ONLINE_KEYS": str(self.directory / "no-keys")}
         came = CliRunner().invoke(app, arguments, env=environment)
         if came.exception is not None and not isinstance(came.exception, SystemExit):
