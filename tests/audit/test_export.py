@@ -198,7 +198,7 @@ def test_another_manifest(exported: bytes, tmp_path: Path) -> None:
     manifest = orjson.loads(first)
     for field, value in {
         "factory": "other", "ledger_key": "00" * 32, "size": manifest["size"] - 1, "root": "00" * 32,
-        "checkpoints": manifest["checkpoints"] + 1, "checkpoint": manifest["checkpoint"].replace("A", "B", 1),
+        "checkpoints": manifest["checkpoints"] + 1, "checkpoint": manifest["checkpoint"].replace("\n", "\n\n", 1),
     }.items():  # fmt: skip
         changed = orjson.dumps({**manifest, field: value}) + b"\n"
         assert isinstance(refused(tmp_path / "never.db", b"".join([changed, *lines])), exchange.ExportRefused)

@@ -36,14 +36,13 @@ class Shell:
         keep = {name: value for name, value in os.environ.items() if not name.startswith("WAVELEDGER_")}
         self.environment = {
             **keep, "PYTHONPATH": str(REPOSITORY), "WAVELEDGER_ACTOR": "alice", "WAVELEDGER_PUBLISH": "tree",
-            "WAVELEDGER_STORE": stores.url(directory / "waveledger.db"),
         }  # fmt: skip
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [*PROGRAM, *arguments],
             cwd=self.directory,
-            env=self.environment,
+            env={**self.environment, "WAVELEDGER_STORE": stores.url(self.directory / "waveledger.db")},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )

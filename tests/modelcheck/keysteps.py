@@ -42,6 +42,7 @@ class KeyWorld(World):
     replaced: list[KeyPair] = field(default_factory=list)
     roots_changed: int = 0
     changed_in_poll: bool = False
+    unshown: int = 0  # changes of the root, and what was signed under them alone, since the last publication
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -54,12 +55,20 @@ class KeyWorld(World):
         """As any step; a refresh that spans two changes of the root is not promised to succeed."""
         if self.polling is None:
             self.changed_in_poll = False
-        elif self.changed_in_poll and step.action in NEW_KEYS_ONLY | ROOT_STEPS:
+        elif self.unshown > 1 or ((self.changed_in_poll or self.unshown) and step.action in NEW_KEYS_ONLY | ROOT_STEPS):
             return False
+        if self.unshown and step.action in NEW_KEYS_ONLY:
+            self.unshown += 1
         before = self.roots_changed
         done = super().act(step)
         self.changed_in_poll |= self.polling is not None and self.roots_changed > before
         return done
+
+    def emit(self, *, refresh: bool = False, force: bool = False, everything: bool = True) -> None:
+        """As any publication."""
+        super().emit(refresh=refresh, force=force, everything=everything)
+        if not self.outage:
+            self.unshown = 0
 
     def sign_online(self, kind: str, role: str, signed: bytes) -> bytes:
         """A file as the online key of that role would have signed it."""
@@ -76,6 +85,7 @@ class KeyWorld(World):
     def _change(self, told: str, change: Callable[[], object]) -> None:
         self._do(told, change)
         self.roots_changed += 1
+        self.unshown += 1
 
     def _keep(self) -> None:
         """Let the factory sign with the keys as they are now; replaced online keys stay at hand."""

@@ -40,7 +40,7 @@ class Asked:
     def __call__(self, *arguments: str) -> Any:
         """What a command prints as JSON."""
         environment: dict[str, str | None] = {name: None for name in os.environ if name.startswith("WAVELEDGER_")}
-        environment["WAVELEDGER_STORE"] = f"sqlite:///{self.factory.path}"
+        environment["WAVELEDGER_STORE"] = self.factory.url
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("cli.settings.datetime", self)
             came = CliRunner().invoke(app, [*arguments, "--format", "json"], env=environment)

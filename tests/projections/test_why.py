@@ -14,6 +14,7 @@ from projections.tuf.destination import Directory
 from projections.why import gather, words
 from projections.why.evidence import About, Evidence, Registered
 from projections.why.source import Source
+from tests.stores import about_files
 from tests.support import DAY, Factory, device
 
 Stage = Callable[[Factory], str]
@@ -404,6 +405,7 @@ def cost(factory: Factory, uuid: str) -> tuple[int, int]:
     return len(seen), steps
 
 
+@about_files
 def test_an_answer_costs_the_same_in_any_fleet(held: Factory) -> None:
     """As many statements and steps among 8,000 devices that all reported as among a few; no table is walked."""
     held.init("v5", 5)
