@@ -75,6 +75,14 @@ class UnknownPosition(NotFound):
     size: int
 
 
+class NoRootYet(NotFound):
+    """A moment of the past at which there was no root."""
+
+    message = "there was no {repository} root yet"
+    hint = "the first events of a ledger make its roots: ask about a later moment, or leave --at out"
+    repository: str
+
+
 class UnknownRoot(NotFound):
     """No root of that version."""
 
@@ -102,6 +110,15 @@ class ProblemsFound(CheckFailed):
     count: int
     what: str
     advice: str
+
+
+class UnknownSuffix(LedgerError):
+    """A report's file whose name does not say which format it is to have."""
+
+    exit_code = 2
+    message = "{path}: its name does not say how to write it"
+    hint = "end it in .txt, .json, .csv, .md or .html, or give --format"
+    path: str
 
 
 class UnknownReportTable(NotFound):

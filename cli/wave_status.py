@@ -65,7 +65,7 @@ def _group_table(groups: Sequence[GroupCount], count: WaveCount) -> Table:
 
 def _version_table(groups: Sequence[GroupCount], count: WaveCount) -> Table:
     rows = [
-        (group.name or "(no group)", version or "(not reported)", devices, _mark(version, count))
+        (group.name or "(no group)", version or "(none known)", devices, _mark(version, count))
         for group in groups
         for version, devices in sorted(group.versions.items())
     ]

@@ -46,7 +46,7 @@ def show_root(
     """
     import orjson
 
-    from cli.errors import UnknownRoot
+    from cli.errors import NoRootYet, UnknownRoot
 
     repository = "production" if prod else "ci"
     with reading(ctx, at, questions.topics("root.published/1")) as connection:
@@ -55,6 +55,8 @@ def show_root(
             {"repository": repository},
         )
         roots: dict[int, str] = dict(rows.all())
+    if not roots:
+        raise NoRootYet(repository=repository)
     newest = max(roots)
     wanted = version or newest
     if wanted not in roots:

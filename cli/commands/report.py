@@ -61,6 +61,9 @@ SinceOption = Annotated[
 UntilOption = Annotated[
     str | None, typer.Option("--until", metavar="TIME", help="Up to this time (RFC 3339). Default: now.")
 ]
+HorizonOption = Annotated[
+    str | None, typer.Option("--until", metavar="TIME", help="What expires up to this time. Default: everything.")
+]
 
 
 @app.callback()
@@ -189,7 +192,7 @@ def activity(
 @app.command("expiry")
 def expiry(
     ctx: typer.Context,
-    until: UntilOption = None,
+    until: HorizonOption = None,
     at: At = None,
     table: TableOption = None,
     output: FileOption = None,

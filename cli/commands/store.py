@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -46,4 +47,4 @@ def copy(
     document = {"from": engine.name_of(source.url), "to": name, "position": copied.position, "root": copied.root.hex()}
     lines = [f"copied {copied.position} events to {name}, and verified them: root {copied.root.hex()}"]
     show(Output(document, lines=lines), format)
-    say(f"to work with the copy: export WAVELEDGER_STORE='{name}'")
+    say(f"to work with the copy: export WAVELEDGER_STORE={quote(name)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -176,7 +177,7 @@ def rollout(
     if dry_run:
         if out is not None:
             plans.write(out, came, listed, limit)
-            say(f"plan written to {out}; commit it: waveledger waves rollout {wave} --plan {out}")
+            say(f"plan written to {out}; commit it: waveledger waves rollout {wave} --plan {quote(str(out))}")
         say_dry_run([came.event.topic] + (["devices.staged/1"] if came.uuids else []))
     else:
         publish_now(ctx, ledger)

@@ -139,7 +139,7 @@ def _details_tables(found: query.WaveDetails) -> list[Table]:
         (
             when(r.at),
             r.by,
-            r.group or ("(listed devices)" if r.listed else "(all of the tag)"),
+            r.group or ("(listed devices)" if r.listed else "(some of the tag)"),
             r.devices,
             yes(r.full_group),
             r.plan and r.plan[:12],

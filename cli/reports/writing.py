@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from cli import output
-from cli.errors import BadFormat, NotWritable, UnknownReportTable
+from cli.errors import BadFormat, NotWritable, UnknownReportTable, UnknownSuffix
 from cli.reports import plain
 from cli.reports.document import document
 from cli.reports.page import Page, Section
@@ -17,7 +17,7 @@ from cli.reports.page import Page, Section
 if TYPE_CHECKING:
     from cli.commands.report import ReportFormat
 
-_BY_SUFFIX = {".json": "json", ".csv": "csv", ".md": "markdown", ".html": "html", ".htm": "html"}
+_BY_SUFFIX = {".txt": "table", ".json": "json", ".csv": "csv", ".md": "markdown", ".html": "html", ".htm": "html"}
 
 
 def chosen(wanted: ReportFormat | None, file: Path | None) -> ReportFormat:
@@ -27,6 +27,8 @@ def chosen(wanted: ReportFormat | None, file: Path | None) -> ReportFormat:
     if wanted is not None:
         return wanted
     text = file and _BY_SUFFIX.get(file.suffix.lower())
+    if file and file.suffix and not text:
+        raise UnknownSuffix(path=str(file))
     text = text or os.environ.get("WAVELEDGER_FORMAT") or ReportFormat.TABLE.value
     try:
         return ReportFormat(text)

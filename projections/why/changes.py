@@ -10,6 +10,7 @@ Rules of this module:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from shlex import quote
 from typing import NamedTuple
 
 from projections.queries.devices import Rule
@@ -118,14 +119,15 @@ def _not_in_wave(found: Registered, wave: Wave) -> Iterator[Change]:
     row = found.row
     rollout = f"waveledger waves rollout {wave.name}"
     if row.basis.runs < wave.number:
-        yield Change("rollout", f"rolling wave {wave.name} out to it", f"{rollout} --uuids {row.uuid}")
+        alone = _of_device(row.uuid, f"{rollout} --uuids {quote(row.uuid)}")
+        yield Change("rollout", f"rolling wave {wave.name} out to it", alone)
     if row.group is not None and not any(r.full_group and r.group == row.group for r in wave.rollouts):
         yield Change("rollout-group", f"rolling it out to all of group {row.group}", f"{rollout} --group {row.group}")
     for group in dict.fromkeys(r.group for r in wave.rollouts if r.full_group and r.group):
         yield Change(
             "join-group",
             f"coming into group {group}, which the wave was rolled out to",
-            f"waveledger devices set {row.uuid} --group {group}",
+            _of_device(row.uuid, f"waveledger devices set {quote(row.uuid)} --group {group}"),
         )
     yield Change(
         "complete",
@@ -140,7 +142,13 @@ def _return(found: Registered) -> Iterator[Change]:
         if not row.production:
             yield Change("return", f"being a production device on tag {tag} again", _IMPORT_DEVICES)
         else:
-            yield Change("return", f"following tag {tag} again", f"waveledger devices set {row.uuid} --tag {tag}")
+            command = _of_device(row.uuid, f"waveledger devices set {quote(row.uuid)} --tag {tag}")
+            yield Change("return", f"following tag {tag} again", command)
+
+
+def _of_device(uuid: str, command: str) -> str | None:
+    """A command to paste; none for a device whose name a command line would take for an option or a file."""
+    return None if uuid.startswith(("-", "@")) else command
 
 
 def _init(tag: str) -> str:

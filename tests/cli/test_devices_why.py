@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import pytest
@@ -60,6 +61,19 @@ def test_the_table_says_it_in_words(waved: Waveledger) -> None:
     assert "not in v52 (number 52): it was rolled out in group canary only, and the device is in group us-east" in out
     assert [line for line in lines if line in {"What would change it", "The events behind it"}] != []
     assert "initialized wave v52: number 52 for tag release" in out
+
+
+def test_commands_can_be_pasted(waved: Waveledger, tmp_path: Path) -> None:
+    """A uuid comes from a file, and a shell would run what is in it; one that looks like an option gets no command."""
+    for uuid in ("x$(touch${IFS}pwned)", "@devices.csv"):
+        row = f"{uuid},odd,raspberrypi4-64,release,us-east,true"
+        (tmp_path / "odd.csv").write_text(f"uuid,name,hardware_id,tag,group,production\n{row}\n")
+        waved.do("devices", "import", str(tmp_path / "odd.csv"))
+        changes = waved.ask("devices", "why", uuid)["changes"]
+        told = {change["code"]: change["command"] for change in changes}
+        wanted = f"waveledger waves rollout v52 --uuids {quote(uuid)}"
+
+        assert told["rollout"] == (None if uuid.startswith("@") else wanted)
 
 
 def test_a_device_that_is_not_there(waved: Waveledger) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import typer
 from typer.core import TyperGroup
+from typer.testing import CliRunner
 
 from cli.main import app
 from ledger.domain.values import format_time, from_epoch
@@ -120,3 +121,18 @@ def test_a_command_looks_back_or_appends() -> None:
     assert found.keys() >= NO_AT
     assert not NO_AT & looks
     assert {"waves rollout", "devices set", "targets import", "tuf publish"} <= appends
+
+
+@pytest.mark.parametrize("position", ["1", "2", "3"])
+@pytest.mark.parametrize("which", [["--prod"], []])
+def test_before_there_was_a_root(grown: Factory, position: str, which: list[str]) -> None:
+    """Told as something that was not there; a root is the third event and the fourth."""
+    came = CliRunner().invoke(
+        app,
+        ["--store", grown.url, "keys", "tuf", "show-root", *which, "--at", position],
+        env={"WAVELEDGER_FORMAT": None},
+    )
+    there = position == "3" and which == ["--prod"]
+
+    assert came.exit_code == (0 if there else 4)
+    assert there or "root yet" in came.stderr

@@ -123,6 +123,7 @@ def test_any_table_as_csv(story: Story) -> None:
         (["waves", "--since", "yesterday"], 3, "yesterday"),
         (["waves", "-o", "/no/such/directory/r.html"], 7, "cannot write /no/such/directory/r.html"),
         (["fleet", "--at", "99999"], 4, "99999"),
+        (["fleet", "-o", "fleet.pdf"], 2, "fleet.pdf: its name does not say how to write it"),
     ],
 )
 def test_refusals(story: Story, arguments: list[str], code: int, message: str) -> None:

@@ -59,7 +59,8 @@ def _versions(report: FleetReport) -> Section:
         Column("orphans", "Orphans among them", numeric=True),
     ]
     rows = [(row.version, row.devices, row.orphans) for row in report.versions]
-    return Section("versions", "By version", columns, rows, note="Version 0: none reported yet.")
+    note = "Version 0: none reported yet, or none that this ledger knows."
+    return Section("versions", "By version", columns, rows, note=note)
 
 
 def _silence(report: FleetReport) -> list[Section]:
