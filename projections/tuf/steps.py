@@ -6,8 +6,9 @@ Rules of this module (DESIGN §4, "Rotation and re-signing"; ADR 0029):
   led from root to root, and never over two at once: each root is shown with the documents of the moment when it was
   recorded, and what was signed under the newest root alone comes after it.
 * Roots between which no document changed are one step: what is right under the first of them is right under the last.
-* The past is folded in memory, from the events that roots, keys and views come from. Nothing is folded where the next
-  publication is such a step itself: one root was recorded, and nothing after it.
+* A view that nobody saw and that is over, like that of a wave that was canceled meanwhile, is in no step.
+* The past is folded in memory, from the events of roots, of keys and of the tags that are asked for. Nothing is folded
+  where the next publication is such a step itself: one root was recorded, and nothing after it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ PRODUCTION = "production"
 
 # CI's documents are signed when they are published, by all keys at hand: its roots need no steps.
 _ABOUT = ("root", "online-key", "wave", "tag", "targets")
-_WITH_ROOT = ("online-key.set/1", "root.update-closed/1")  # what may follow a root in its transaction
+_WITH_ROOT = ("online-key.set/1", "root.update-closed/1", "roots.taken-in/1")  # what may follow a root at once
+_MOST_WITH_ROOT = 5  # an online key for each of three roles, and two more
 
 
 class Step(NamedTuple):
@@ -44,11 +46,18 @@ def pending(connection: Connection, names: Sequence[str]) -> dict[str, list[Step
     if not recorded or (len(recorded) == 1 and not _anything_since(connection, recorded[0][1])):
         return {}
     now = state.views_of(connection, list(shown))
+    published = state.published_of(connection, list(shown))
+    seen = {
+        name: {view.view for view in now.get(name, ())}
+        | {view for view, last in published.get(name, {}).items() if not last.closed}
+        for name in shown
+    }
     found: dict[str, list[Step]] = {name: [] for name in shown}
     for version, trust, views in _moments(connection, recorded, list(shown)):
         for name in shown:
-            if version > shown[name] and views.get(name):
-                found[name].append(Step(trust, views[name]))
+            there = [view for view in views.get(name, ()) if view.view in seen[name]]
+            if version > shown[name] and there:
+                found[name].append(Step(trust, there))
     return {name: steps for name in shown if (steps := _needed(found[name], now.get(name, [])))}
 
 
@@ -79,7 +88,7 @@ def _anything_since(connection: Connection, position: int) -> bool:
 
 def _end(connection: Connection, position: int) -> int:
     """The last position of what was recorded together with a root."""
-    for row in events.read(connection, after=position, limit=len(_WITH_ROOT)):
+    for row in events.read(connection, after=position, limit=_MOST_WITH_ROOT):
         if row.topic not in _WITH_ROOT:
             break
         position = row.position
@@ -90,13 +99,21 @@ def _moments(
     connection: Connection, recorded: Sequence[tuple[int, int]], names: Sequence[str]
 ) -> Iterator[tuple[int, Trust, dict[str, list[state.View]]]]:
     """Each root, with the trust and the views as they were when it was recorded."""
-    fold, done = Releases(), 0
+    fold, done, streams = Releases(), 0, _streams(connection, names)
     with at.memory() as past:
         for version, position in recorded:
             until = _end(connection, position)
-            fold.fold(past, events.read(connection, topics=_topics(), after=done, until=until))
+            rows = events.read(connection, topics=_topics(), after=done, until=until)
+            fold.fold(past, (row for row in rows if row.stream in streams))
             done = until
             yield version, Trust.read(past, PRODUCTION), state.views_of(past, names)
+
+
+def _streams(connection: Connection, names: Sequence[str]) -> set[str]:
+    """The streams that the views of repositories come from."""
+    tags = {name.partition("/")[2] for name in names}
+    waves = connection.execute(text("SELECT wave, tag FROM release_wave"))
+    return {"trust", *(f"tag:{tag}" for tag in tags), *(f"wave:{wave}" for wave, tag in waves if tag in tags)}
 
 
 def _needed(steps: Sequence[Step], now: list[state.View]) -> list[Step]:

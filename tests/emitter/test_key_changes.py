@@ -449,6 +449,18 @@ def test_several_changes_before_one_publication(tell: Callable[..., Story], tmp_
     check(story)
 
 
+def test_a_wave_that_nobody_saw(tell: Callable[..., Story]) -> None:
+    """Rolled out and canceled between two publications, with a root in between: it is never shown."""
+    story = tell(settled, 1)
+    story.begin("w43", 43, "a")
+    story.factory.rotate_offline("targets")
+    story.factory.cancel("w43")
+    story.publish()
+
+    assert not (story.tree.root / "wave").exists()
+    check(story)
+
+
 @pytest.mark.parametrize("role", ["targets", "snapshot", "timestamp"])
 def test_ci_keys_that_are_published_late(tell: Callable[..., Story], tmp_path: Path, role: str) -> None:
     """The same for test devices, whose documents the online key signs: two changes, published more than a day later."""
