@@ -76,7 +76,7 @@ class Audit:
         rules = Rules()
         self.checks: list[Check] = [
             rules,
-            Devices(),
+            Devices(rules),
             Catalog(),
             self.roots,
             offline,

@@ -161,6 +161,19 @@ def a_device_that_is_not_on_the_tag(factory: Factory) -> Written:
     return [("wave:w3", told), ("rollout:w3:2", DevicesStaged("w3", 2, ("d8",)))]
 
 
+def a_device_reached_twice(factory: Factory) -> Written:
+    return [("wave:w3", rolled_out("w3", 2, "d4")), ("rollout:w3:2", DevicesStaged("w3", 2, ("d4",)))]
+
+
+def a_device_of_another_group(factory: Factory) -> Written:
+    told = replace(rolled_out("w3", 2, "d1"), selector=Selector("canary", None, None))  # d1 is in lab
+    return [("wave:w3", told), ("rollout:w3:2", DevicesStaged("w3", 2, ("d1",)))]
+
+
+def a_report_of_another_number(factory: Factory) -> Written:
+    return [("fleet", DevicesReported(("d1",), ("arm64-lmp-1",), (99,), (1,)))]
+
+
 def a_group_with_another_digest(factory: Factory) -> Written:
     selector = Selector("lab", None, None)
     return [("wave:w3", replace(rolled_out("w3", 2, full_group=True), selector=selector))]
@@ -208,12 +221,13 @@ ILLEGAL: list[Callable[[Factory], Written]] = [
     cancel_of_a_complete_wave, the_same_wave_again, a_wave_on_a_tag_that_was_not_opened,
     promotion_without_completion, a_digest_of_other_devices, fewer_devices_than_it_says, devices_without_a_rollout,
     a_group_with_another_digest, a_device_registered_twice, columns_of_two_lengths, a_report_of_nobody,
-    a_removal_of_nobody, a_target_with_another_hash, a_prune_of_nothing, the_wrong_stream, a_second_beginning,
+    a_report_of_another_number, a_removal_of_nobody, a_target_with_another_hash,
+    a_prune_of_nothing, the_wrong_stream, a_second_beginning,
     the_last_owner_goes,
 ]  # fmt: skip
 ILLEGAL_LATER: list[Callable[[Factory], Written]] = [  # the event after the first is the one that does not fit
     a_tag_that_is_opened_for_nothing, completion_without_promotion, completion_with_another_version,
-    cancel_that_recovers_nothing, a_device_that_is_not_on_the_tag,
+    cancel_that_recovers_nothing, a_device_that_is_not_on_the_tag, a_device_reached_twice, a_device_of_another_group,
 ]  # fmt: skip
 
 
