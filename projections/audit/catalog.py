@@ -4,15 +4,18 @@ Rules of this module (DESIGN §2, §4):
 
 * A CI target's name stands for one content for ever; only what is known is pruned.
 * A wave brings targets as CI made them.
-* A CI document lists the targets with its tag, as they were at the position that it says. Nobody signs it but machines,
-  so this is what keeps them honest. What was imported between reading and recording is the next document's.
+* A CI document lists the targets with its tag as they were when it was drawn up, which is what the checkpoint beside it
+  says (`projections.audit.views`). Nobody signs it but machines, so this is what keeps them honest. What was imported
+  between reading and recording is the next document's.
+* So what a tag's targets were is kept from the moment of its last publication on, change by change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import NamedTuple
 
 import orjson
 
@@ -24,19 +27,68 @@ from ledger.domain.events import (
     MetadataPublished,
     WaveInitialized,
 )
-from ledger.domain.values import JsonObject, JsonValue
+from ledger.domain.values import JsonObject, JsonValue, format_time, to_epoch
 from ledger.tuf import documents
+from projections.audit.carried import carried_by
 from projections.audit.findings import Entry, Finding, some
+from projections.tuf.state import CI_SECONDS
+
+
+class _Move(NamedTuple):
+    """A target of a tag changed, came or went: the hash that it had before, None for none."""
+
+    position: int
+    name: str
+    before: bytes | None
+
+
+class _Shown(NamedTuple):
+    """The newest document of a tag: its version, the position that it says, and its expiry in seconds since 1970."""
+
+    version: int
+    content_position: int
+    expires: int
+
+
+@dataclass
+class _Tagged:
+    """The targets of a tag by name, the changes since it was last published, and where it changed before those."""
+
+    targets: dict[str, bytes] = field(default_factory=dict)
+    moves: list[_Move] = field(default_factory=list)
+    moved: int = 0
+    shown: _Shown | None = None
+
+    def put(self, position: int, name: str, digest: bytes | None) -> None:
+        """Take in what a name is from now on."""
+        self.moves.append(_Move(position, name, self.targets.pop(name, None)))
+        if digest is not None:
+            self.targets[name] = digest
+
+    def at(self, position: int) -> tuple[int, dict[str, bytes]]:
+        """Where the targets had changed last at a position, and what they were."""
+        targets = dict(self.targets)
+        for move in reversed(self.moves):
+            if move.position <= position:
+                return move.position, targets
+            targets.pop(move.name, None)
+            if move.before is not None:
+                targets[move.name] = move.before
+        return self.moved, targets
+
+    def forget(self, position: int) -> None:
+        """Drop the changes up to a position."""
+        self.moved = max((move.position for move in self.moves if move.position <= position), default=self.moved)
+        self.moves = [move for move in self.moves if move.position > position]
 
 
 @dataclass
 class Catalog:
-    """The content that each name stands for; of those served now hash and tags, and where each tag last changed."""
+    """The content that each name stands for, the tags of those served now, and each tag's targets."""
 
     contents: dict[str, bytes] = field(default_factory=dict)
-    served: dict[str, tuple[bytes, tuple[str, ...]]] = field(default_factory=dict)
-    tagged: dict[str, set[str]] = field(default_factory=dict)
-    moved: dict[str, int] = field(default_factory=dict)
+    served: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    tagged: dict[str, _Tagged] = field(default_factory=dict)
 
     def look(self, entry: Entry) -> Iterator[Finding]:
         """Judge the next event."""
@@ -56,39 +108,41 @@ class Catalog:
                     self._serve(entry.position, name, None)
             case WaveInitialized(targets=names):
                 yield from self._new_targets(entry, names, entry.event.documents[:1])
-            case MetadataPublished(repository, _, shown) if repository.startswith("ci/"):
-                for document in shown:
-                    yield from self._look_at_document(entry, repository.removeprefix("ci/"), document)
+            case MetadataPublished(repository) if repository.startswith("ci/"):
+                yield from self._published(entry, self._tag(repository.removeprefix("ci/")), entry.event)
 
     def end(self) -> Iterator[Finding]:
         """Nothing is to follow."""
         return iter(())
 
+    def _tag(self, name: str) -> _Tagged:
+        return self.tagged.setdefault(name, _Tagged())
+
     def _serve(self, position: int, name: str, body: JsonObject | None) -> None:
         """Take in what a name means from now on; None: it is not served any more."""
-        _, before = self.served.pop(name, (b"", ()))
+        before = self.served.pop(name, ())
         after = () if body is None else _tags(body)
-        for tag in before:
-            self.tagged[tag].discard(name)
-        for tag in after:
-            self.tagged.setdefault(tag, set()).add(name)
-        self.moved |= dict.fromkeys((*before, *after), position)
+        for tag in dict.fromkeys((*before, *after)):
+            self._tag(tag).put(position, name, _digest(body) if tag in after else None)
         if body is not None:
-            self.served[name] = (_digest(body), after)
+            self.served[name] = after
 
-    def _look_at_document(self, entry: Entry, tag: str, shown: DocumentPublished) -> Iterator[Finding]:
-        if shown.signed is None or shown.content_position != self.moved.get(tag):
-            return  # it lists an earlier state, and the next one follows
-        try:
-            listed = orjson.loads(documents.split_targets(shown.signed.encode()).body)
-        except LedgerError as problem:
-            yield Finding(entry.position, "published", f"documents[{shown.version}]", str(problem))
-            return
-        wanted = {name: self.served[name][0] for name in self.tagged.get(tag, ())}
-        wrong = sorted(name for name in listed.keys() | wanted.keys() if _digest(listed.get(name)) != wanted.get(name))
-        if wrong:
-            told = f"it does not list the CI targets of tag {tag} as they were imported: {some(wrong)}"
-            yield Finding(entry.position, "published", f"documents[{shown.version}]", told)
+    def _published(self, entry: Entry, tag: _Tagged, event: MetadataPublished) -> Iterator[Finding]:
+        size = carried_by(event.views)
+        if size is None:
+            return  # said elsewhere
+        moved, targets = tag.at(size)
+        for document in event.documents:
+            yield from _look_at_document(entry, tag, document, targets)
+        for view in event.views:
+            shown, expires = tag.shown, to_epoch(view.snapshot_expires)
+            if shown is None or (shown.version, shown.expires) != (view.targets_version, expires):
+                told = f"it does not show the newest document, {shown.version if shown else 'of which there is none'}"
+                yield _wrong(entry, view.view, told)
+            elif shown.content_position != moved:
+                told = f"its document says that it lists position {shown.content_position}, and the tag is at {moved}"
+                yield _wrong(entry, view.view, told)
+        tag.forget(size)
 
     def _new_targets(self, entry: Entry, names: Sequence[str], own: Sequence[object]) -> Iterator[Finding]:
         known = [name for name in names if name in self.contents]  # an adopted repository's targets are not CI's
@@ -102,6 +156,28 @@ class Catalog:
         if wrong:
             told = f"its targets have another length or hash than CI's: {some(wrong)}"
             yield Finding(entry.position, "illegal", "documents", told)
+
+
+def _look_at_document(
+    entry: Entry, tag: _Tagged, shown: DocumentPublished, wanted: Mapping[str, bytes]
+) -> Iterator[Finding]:
+    where = f"documents[{shown.version}]"
+    try:
+        header = documents.split_targets((shown.signed or "").encode())
+    except LedgerError as problem:
+        yield _wrong(entry, where, str(problem))
+        return
+    tag.shown = _Shown(shown.version, shown.content_position or 0, to_epoch(header.expires))
+    if header.version != shown.version or tag.shown.expires > entry.recorded_at + CI_SECONDS:
+        yield _wrong(entry, where, f"it says version {header.version} and {format_time(header.expires)}")
+    listed = orjson.loads(header.body)
+    wrong = sorted(name for name in listed.keys() | wanted.keys() if _digest(listed.get(name)) != wanted.get(name))
+    if wrong:
+        yield _wrong(entry, where, f"it does not list the CI targets of its tag as they were imported: {some(wrong)}")
+
+
+def _wrong(entry: Entry, field_: str, problem: str) -> Finding:
+    return Finding(entry.position, "published", field_, problem)
 
 
 def _content(body: JsonObject) -> bytes:

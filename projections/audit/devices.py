@@ -3,7 +3,9 @@
 Rules of this module (DESIGN §2, §3):
 
 * The devices of a rollout follow it at once, in batches; their number and digest are those that it says. They are
-  production devices on the wave's tag. A rollout to a whole group lists none.
+  production devices on the wave's tag, and of the group if it asked for one, that the wave did not reach before. A
+  rollout to a whole group lists none.
+* A report has the number that its target had at some time, or none for a target that was not known.
 * A device is registered before it changes, reports, is staged or leaves; batches are columns of one length.
 """
 
@@ -11,10 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ledger.domain import rollout
 from ledger.domain.events import (
     BATCH,
+    CiTargetsImported,
     DevicesChanged,
     DevicesRegistered,
     DevicesRemoved,
@@ -23,7 +27,18 @@ from ledger.domain.events import (
     WaveInitialized,
     WaveRolledOut,
 )
+from ledger.domain.values import JsonObject
 from projections.audit.findings import Entry, Finding, some
+from projections.audit.rules import Rules
+
+
+class _Device(NamedTuple):
+    """What is known of a device, and by which wave of that tag it was reached last."""
+
+    tag: str
+    production: bool
+    group: str | None
+    wave: str | None
 
 
 @dataclass
@@ -41,10 +56,12 @@ class _Rollout:
 
 @dataclass
 class Devices:
-    """What is known of the fleet, and the rollout that is being read. Off the fleet is None."""
+    """What is known of the fleet, and the rollout that is being read. Off the fleet is None. `rules` comes before."""
 
-    fleet: dict[str, tuple[str, bool] | None] = field(default_factory=dict)
-    kinds: dict[tuple[str, bool], tuple[str, bool]] = field(default_factory=dict)  # each (tag, production) once
+    rules: Rules
+    fleet: dict[str, _Device | None] = field(default_factory=dict)
+    kinds: dict[_Device, _Device] = field(default_factory=dict)  # each once
+    known: set[tuple[str, int]] = field(default_factory=set)  # targets with the numbers that they ever had
     tags: dict[str, str] = field(default_factory=dict)  # of waves
     open: _Rollout | None = None
 
@@ -53,6 +70,9 @@ class Devices:
         match entry.event:
             case WaveInitialized(wave, tag):
                 self.tags[wave] = tag
+                self.known |= self.rules.offered.get(wave, {}).items()  # an adopted repository's are not CI's
+            case CiTargetsImported(_, bodies):
+                self.known |= {(name, _number_of(body)) for name, body in bodies.items()}
             case DevicesStaged():
                 yield from self._staged(entry, entry.event)
                 return
@@ -68,6 +88,9 @@ class Devices:
             case DevicesReported(uuids, targets, numbers, seen_at):
                 yield from self._columns(entry, (uuids, targets, numbers, seen_at))
                 yield from self._require(entry, uuids, "reported", known=True)
+                wrong = [str(one[0]) for one in zip(targets, numbers, strict=False) if one[1] and one not in self.known]
+                if wrong:
+                    yield Finding(entry.position, "illegal", "numbers", f"targets never had this number: {some(wrong)}")
 
     def end(self) -> Iterator[Finding]:
         """Judge what should have followed."""
@@ -89,10 +112,23 @@ class Devices:
             return
         self.open.uuids += event.devices
         yield from self._columns(entry, (event.devices,))
-        tag = self.tags.get(event.wave, "")
-        wrong = [uuid for uuid in event.devices if self.fleet.get(uuid) != (tag, True)]
-        if wrong:
-            yield Finding(entry.position, "illegal", "devices", f"no production devices on tag {tag}: {some(wrong)}")
+        tag, group = self.tags.get(event.wave, ""), self.open.event.selector.group
+        wrong: dict[str, list[str]] = {}
+        for uuid in event.devices:
+            device = self.fleet.get(uuid)
+            if device is None or (device.tag, device.production) != (tag, True):
+                wrong.setdefault(f"no production devices on tag {tag}", []).append(uuid)
+            elif group is not None and device.group != group:
+                wrong.setdefault(f"not in group {group}", []).append(uuid)
+            elif device.wave == event.wave:
+                wrong.setdefault(f"reached by {event.wave} before", []).append(uuid)
+            else:
+                self._put(uuid, device._replace(wave=event.wave))
+        for why, uuids in wrong.items():
+            yield Finding(entry.position, "illegal", "devices", f"{why}: {some(uuids)}")
+
+    def _put(self, uuid: str, device: _Device) -> None:
+        self.fleet[uuid] = self.kinds.setdefault(device, device)
 
     def _close(self) -> Iterator[Finding]:
         """Judge the devices of the last rollout as a whole."""
@@ -113,9 +149,10 @@ class Devices:
         yield from self._require(entry, event.uuids, "registered" if new else "changed", known=not new)
         if len(set(event.uuids)) != len(event.uuids):
             yield Finding(entry.position, "illegal", "uuids", "a device is in it twice")
-        for uuid, tag, production in zip(event.uuids, event.tags, event.production, strict=False):
-            kind = (tag, production)
-            self.fleet[uuid] = self.kinds.setdefault(kind, kind)
+        for uuid, tag, production, group in zip(event.uuids, event.tags, event.production, event.groups, strict=False):
+            before = self.fleet.get(uuid)
+            same = before is not None and (before.tag, before.production) == (tag, production)
+            self._put(uuid, _Device(tag, production, group, before.wave if before and same else None))
 
     def _columns(self, entry: Entry, columns: Sequence[Sequence[object]]) -> Iterator[Finding]:
         lengths = {len(column) for column in columns}
@@ -130,3 +167,10 @@ class Devices:
         if wrong:
             why = "not in the fleet" if known else "in the fleet already"
             yield Finding(entry.position, "illegal", "uuids", f"{did}, and {why}: {some(wrong)}")
+
+
+def _number_of(body: JsonObject) -> int:
+    """The number of a CI target, 0 where it has none."""
+    custom = body.get("custom")
+    number = custom.get("version") if isinstance(custom, dict) else None
+    return int(number) if isinstance(number, str) and number.isascii() and number.isdigit() else 0

@@ -38,6 +38,7 @@ from projections.audit.offline import Offline
 from projections.audit.published import Published
 from projections.audit.roots import Roots
 from projections.audit.rules import Rules
+from projections.audit.views import Views
 
 CHUNK = 500  # events a transaction
 MOST_ROWS = 1000  # rows of a projection that are told
@@ -72,13 +73,15 @@ class Audit:
         self.checkpoints = Checkpoints(self.kept)
         self.roots = Roots(self.trusted)
         offline = Offline(self.roots, self._read_event)
+        rules = Rules()
         self.checks: list[Check] = [
-            Rules(),
-            Devices(),
+            rules,
+            Devices(rules),
             Catalog(),
             self.roots,
             offline,
             Published(self.roots, offline, self._read_note),
+            Views(rules, self.roots),
         ]
 
     def findings(self) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ Rules of this module (DESIGN §4):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -31,6 +31,7 @@ from ledger.domain.events import (
 from ledger.domain.values import format_time
 from ledger.tuf import documents, note, signing
 from ledger.tuf.documents import EXTENSION, FileMeta
+from projections.audit.carried import carried_by
 from projections.audit.findings import Entry, Finding
 from projections.audit.offline import Offline, is_valid
 from projections.audit.roots import Roots
@@ -72,8 +73,15 @@ class Published:
                 if root is None or root_version < self._state(repository).root_version:
                     yield _wrong(entry, "root_version", f"{repository} had no root {root_version} to be shown under")
                     return
+                moments = self.roots.moments(
+                    repository, root_version, carried_by(views) or 0, self._state(repository).root_version
+                )
+                online = self.roots.online_at(repository, "targets", moments)
                 for document in shown:
-                    yield from self._look_at_document(entry, repository, document, root)
+                    yield from self._look_at_document(entry, repository, document, root, online)
+                unseen = {document.version for document in shown} - {view.targets_version for view in views}
+                if unseen:
+                    yield _wrong(entry, "documents", f"no view shows {', '.join(map(str, sorted(unseen)))}")
                 for view in views:
                     yield from self._look_at_view(entry, repository, view, root)
                 self._state(repository).cosigned = None
@@ -100,7 +108,7 @@ class Published:
         return self.roots.get(repository.partition("/")[0], version)
 
     def _look_at_document(
-        self, entry: Entry, repository: str, shown: DocumentPublished, root: Root
+        self, entry: Entry, repository: str, shown: DocumentPublished, root: Root, online: Collection[str]
     ) -> Iterator[Finding]:
         where = f"documents[{shown.version}]"
         found = self._ci(entry, repository, shown) if shown.wave is None else self._production(repository, shown)
@@ -108,8 +116,8 @@ class Published:
             yield _wrong(entry, where, f"no document for {shown.view} was signed under version {shown.version}")
             return
         data, signatures, valid = found
-        if not is_valid(root, "targets", data, shown.keyid, shown.signature):
-            yield _signature(entry, where, f"not a signature of the online key {shown.keyid}")
+        if shown.keyid not in online or not is_valid(root, "targets", data, shown.keyid, shown.signature):
+            yield _signature(entry, where, f"not a signature of the online key: {shown.keyid}")
             return
         counted = {shown.keyid, *valid} & set(root.roles["targets"].keyids)
         if len(counted) < root.roles["targets"].threshold:

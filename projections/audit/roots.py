@@ -10,7 +10,7 @@ Rules of this module (TUF 1.0 §5.3, DESIGN §4):
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import orjson
@@ -18,11 +18,26 @@ from tuf.api.metadata import Root
 
 from ledger.application.rootchange import proposed
 from ledger.domain.errors import LedgerError
-from ledger.domain.events import FactoryInitialized, OnlineKeySet, RootProposed, RootPublished, RootSigned
+from ledger.domain.events import (
+    FactoryInitialized,
+    OnlineKeySet,
+    RootProposed,
+    RootPublished,
+    RootSigned,
+    RootUpdateClosed,
+)
 from ledger.tuf import roots, signing
 from projections.audit.findings import Entry, Finding
 
 PRODUCTION = "production"
+
+
+@dataclass
+class _Recorded:
+    """Where a root was recorded, and where what came with it ends."""
+
+    position: int
+    end: int
 
 
 @dataclass
@@ -35,6 +50,9 @@ class Roots:
     online: dict[tuple[str, str], str] = field(default_factory=dict)
     ledger_key: str = ""
     own: set[str] = field(default_factory=set)  # repositories that have a root with the ledger's key
+    recorded: dict[str, dict[int, _Recorded]] = field(default_factory=dict)
+    set_at: dict[tuple[str, str], list[tuple[int, str]]] = field(default_factory=dict)  # every online key of a role
+    last: _Recorded | None = None
     proposal: Root | None = None
     found: bool = False  # whether the trusted root was published
 
@@ -42,8 +60,32 @@ class Roots:
         """A root of ``production`` or ``ci``."""
         return self.chains.get(repository, {}).get(version)
 
+    def recorded_at(self, repository: str, version: int) -> int | None:
+        """The position of a root of that repository's chain."""
+        found = self.recorded.get(repository.partition("/")[0], {}).get(version)
+        return found.position if found else None
+
+    def moments(self, repository: str, version: int, size: int, shown: int) -> list[int]:
+        """The positions from which a publication under a root may be drawn, when the ledger has that size.
+
+        It is the newest root then, or one above the last `shown`, that clients are led over: it is shown as of when it
+        was recorded.
+        """
+        kind = repository.partition("/")[0]
+        known = {v: one.end for v, one in self.recorded.get(kind, {}).items() if one.position <= size}
+        newest = [size] if known and version == max(known) else []
+        step = [known[version]] if kind == PRODUCTION and 0 < shown < version and version in known else []
+        return newest + step
+
+    def online_at(self, repository: str, role: str, moments: Iterable[int]) -> set[str]:
+        """The online keys of a role at those positions."""
+        keys = self.set_at.get((repository.partition("/")[0], role), [])
+        before = [[keyid for position, keyid in keys if position <= at][-1:] for at in moments]
+        return {keyid for found in before for keyid in found}
+
     def look(self, entry: Entry) -> Iterator[Finding]:
         """Judge the next event."""
+        self._look_at_moment(entry)
         match entry.event:
             case FactoryInitialized(_, ledger_key):
                 self.ledger_key = ledger_key
@@ -66,6 +108,14 @@ class Roots:
             yield Finding(None, "root", "metadata", f"no root of {repository} names the ledger's key")
         if self.trusted is not None and not self.found:
             yield Finding(None, "root", "metadata", "the root that was given was never published by this ledger")
+
+    def _look_at_moment(self, entry: Entry) -> None:
+        match entry.event:
+            case RootPublished(repository, version):
+                self.last = _Recorded(entry.position, entry.position)
+                self.recorded.setdefault(repository, {})[version] = self.last
+            case OnlineKeySet() | RootUpdateClosed() if self.last and entry.position == self.last.end + 1:
+                self.last.end = entry.position
 
     def _published(self, entry: Entry, event: RootPublished) -> Iterator[Finding]:
         before = self.newest.get(event.repository)
@@ -115,6 +165,7 @@ class Roots:
         if event.key not in listed:
             yield _wrong(entry, "keyid", f"no root of {event.repository} has this key for {event.role}")
         self.online[event.repository, event.role] = event.keyid
+        self.set_at.setdefault((event.repository, event.role), []).append((entry.position, event.keyid))
 
     def _root_signed(self, entry: Entry, event: RootSigned) -> Iterator[Finding]:
         if self.proposal is None or PRODUCTION not in self.newest:

@@ -37,11 +37,16 @@ from ledger.domain.events import (
     WaveSigned,
 )
 from ledger.session import Ledger, load
+from ledger.store import events
 from ledger.tuf.keypair import generate
 from projections.audit.findings import Finding
 from projections.audit.history import Audit
+from projections.audit.places import stream_of
+from projections.tuf import state
+from projections.tuf.publish import prepare, publish
+from projections.tuf.state import newest_publications
 from tests.audit.conftest import Copies
-from tests.support import Factory, target
+from tests.support import DAY, Factory, target
 
 Written = Sequence[tuple[str, Event]]
 SELECTOR = Selector(None, None, 1)
@@ -156,6 +161,19 @@ def a_device_that_is_not_on_the_tag(factory: Factory) -> Written:
     return [("wave:w3", told), ("rollout:w3:2", DevicesStaged("w3", 2, ("d8",)))]
 
 
+def a_device_reached_twice(factory: Factory) -> Written:
+    return [("wave:w3", rolled_out("w3", 2, "d4")), ("rollout:w3:2", DevicesStaged("w3", 2, ("d4",)))]
+
+
+def a_device_of_another_group(factory: Factory) -> Written:
+    told = replace(rolled_out("w3", 2, "d1"), selector=Selector("canary", None, None))  # d1 is in lab
+    return [("wave:w3", told), ("rollout:w3:2", DevicesStaged("w3", 2, ("d1",)))]
+
+
+def a_report_of_another_number(factory: Factory) -> Written:
+    return [("fleet", DevicesReported(("d1",), ("arm64-lmp-1",), (99,), (1,)))]
+
+
 def a_group_with_another_digest(factory: Factory) -> Written:
     selector = Selector("lab", None, None)
     return [("wave:w3", replace(rolled_out("w3", 2, full_group=True), selector=selector))]
@@ -203,12 +221,13 @@ ILLEGAL: list[Callable[[Factory], Written]] = [
     cancel_of_a_complete_wave, the_same_wave_again, a_wave_on_a_tag_that_was_not_opened,
     promotion_without_completion, a_digest_of_other_devices, fewer_devices_than_it_says, devices_without_a_rollout,
     a_group_with_another_digest, a_device_registered_twice, columns_of_two_lengths, a_report_of_nobody,
-    a_removal_of_nobody, a_target_with_another_hash, a_prune_of_nothing, the_wrong_stream, a_second_beginning,
+    a_report_of_another_number, a_removal_of_nobody, a_target_with_another_hash,
+    a_prune_of_nothing, the_wrong_stream, a_second_beginning,
     the_last_owner_goes,
 ]  # fmt: skip
 ILLEGAL_LATER: list[Callable[[Factory], Written]] = [  # the event after the first is the one that does not fit
     a_tag_that_is_opened_for_nothing, completion_without_promotion, completion_with_another_version,
-    cancel_that_recovers_nothing, a_device_that_is_not_on_the_tag,
+    cancel_that_recovers_nothing, a_device_that_is_not_on_the_tag, a_device_reached_twice, a_device_of_another_group,
 ]  # fmt: skip
 
 
@@ -400,8 +419,6 @@ def test_a_ci_target_that_nobody_imported(copies: Copies) -> None:
     """Who has the online keys of CI and shows what CI never built is found: its document is signed, and wrong."""
     factory = copies()
     factory.import_targets([target(9)])
-    from projections.tuf.publish import publish
-
     forged = factory.copy(factory.path.with_name("forged.db"))
     with forged.ledger.writing() as session:
         forge = "UPDATE release_ci_target SET body = replace(body, '109', '110') WHERE number = 9"
@@ -416,12 +433,177 @@ def test_a_ci_target_that_nobody_imported(copies: Copies) -> None:
     assert "as they were imported: arm64-lmp-9" in found[0].message
 
 
+# What a view shows: signed well by whoever has the online keys, and drawn from answers that were changed.
+
+
+def signed_from(factory: Factory, *changes: str) -> None:
+    """Publish after these changes of what there is to show; the events say nothing of them."""
+    with factory.ledger.writing() as session:
+        for change in changes:
+            session.connection.execute(text(change))
+    assert publish(factory.ledger, factory.online, force=True).problems == []
+
+
+def shows_the_wave_to_all(factory: Factory) -> None:
+    """Production shows what was rolled out to two devices."""
+    signed_from(factory, _production_shows("wave/w3"))
+
+
+def shows_what_was_before(factory: Factory) -> None:
+    """Production shows what the held view does: signed, and of an older number."""
+    signed_from(factory, _production_shows("held/w2"))
+
+
+def _production_shows(view: str) -> str:
+    columns = ("version", "expires", "wave", "document", "content")
+    other = ", ".join(f"{name} = (SELECT o.{name} FROM release_view o WHERE o.view = '{view}')" for name in columns)
+    return f"UPDATE release_view SET {other} WHERE view = 'production/release'"
+
+
+def shows_a_wave_that_waits(factory: Factory) -> None:
+    """Production shows a wave that was signed, and never rolled out."""
+    factory.cancel("w3")
+    factory.init("w5", 4)
+    factory.sign("w5")
+    publish(factory.ledger, factory.online)
+    version = stream(factory, "wave:w5")[0].documents[0].version
+    changed = f"version = {version}, wave = 'w5', document = 'wave/w5', content = 'w5'"
+    signed_from(factory, f"UPDATE release_view SET {changed} WHERE view = 'production/release'")
+
+
+def a_view_of_no_wave(factory: Factory) -> None:
+    """A view appears whose wave there is not, and the wave's own one is closed."""
+    signed_from(factory, "UPDATE release_view SET view = 'wave/w9' WHERE view = 'wave/w3'")
+
+
+def a_live_view_closed(factory: Factory) -> None:
+    """The devices of an active wave lose it."""
+    signed_from(factory, "DELETE FROM release_view WHERE view = 'wave/w3'")
+
+
+def an_ended_view_open(factory: Factory) -> None:
+    """A wave that was canceled stays on offer."""
+    factory.cancel("w3")
+    signed_from(
+        factory,
+        "INSERT INTO release_view (view, repository, rank, version, expires, wave, document, content) "
+        "SELECT 'wave/w3', repository, 3, version, expires, wave, document, content "
+        "FROM release_view WHERE view = 'held/w3'",
+    )
+
+
+def views_in_another_order(factory: Factory) -> None:
+    """Production before the held view: devices that leave that one would be refused."""
+    signed_from(factory, "UPDATE release_view SET rank = 4 WHERE view = 'held/w2'")
+
+
+def a_view_removed_at_once(factory: Factory) -> None:
+    """A wave's view goes while clients still use its last timestamp."""
+    factory.complete("w3")
+    publish(factory.ledger, factory.online)
+    signed_from(factory, "UPDATE release_published SET timestamp_expires = 0 WHERE closed")
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        shows_the_wave_to_all, shows_what_was_before, shows_a_wave_that_waits, a_view_of_no_wave, a_live_view_closed,
+        an_ended_view_open, views_in_another_order, a_view_removed_at_once,
+    ],
+    ids=lambda forge: forge.__name__,
+)  # fmt: skip
+def test_views_that_show_something_else(copies: Copies, forge: Callable[[Factory], None]) -> None:
+    """Each view shows the one document that it is to show, and there are no views but those: else it is found."""
+    factory = copies()
+    forge(factory)
+    found = look(factory)
+
+    assert {finding.position for finding in found} == {last_publication(factory, "production/release")}
+    assert {finding.kind for finding in found} == {"published"}
+
+
+def last_publication(factory: Factory, repository: str) -> int:
+    with factory.ledger.reading() as connection:
+        return newest_publications(connection, repository)[repository]
+
+
+def test_timestamps_that_live_too_long(copies: Copies, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that is cut off must notice after a week: a timestamp for ten years is found, of CI's, too."""
+    factory = copies()
+    monkeypatch.setattr(state, "TIMESTAMP_SECONDS", 10 * 365 * DAY)
+    signed_from(factory)
+    found = look(factory)
+
+    repositories = ("ci/main", "production/release")
+    assert {f.position for f in found} == {last_publication(factory, name) for name in repositories}
+    assert {(f.kind, f.field) for f in found} == {("published", "timestamp_expires")}
+
+
+def test_a_ci_document_of_another_position(copies: Copies) -> None:
+    """A CI document that lists what CI never built is found, and that it says another position does not hide it."""
+    factory = copies()
+    factory.import_targets([target(9)])
+    signed_from(
+        factory,
+        "UPDATE release_ci_target SET body = replace(body, '109', '110') WHERE number = 9",
+        "UPDATE release_view SET content_position = content_position - 1 WHERE view = 'ci/main'",
+    )
+    found = look(factory)
+
+    assert {(f.position, f.kind) for f in found} == {(last_publication(factory, "ci/main"), "published")}
+    assert "as they were imported: arm64-lmp-9" in found[0].message
+    assert any("says that it lists position" in finding.message for finding in found)
+
+
+def test_a_publication_that_events_overtook(copies: Copies) -> None:
+    """What is recorded after events that came while it was signed is judged by the moment that it was drawn from."""
+    factory = copies()
+    factory.import_targets([target(9)])
+    factory.cancel("w3")
+    drawn = [_drawn(factory, name) for name in ("production/release", "ci/main")]
+    factory.import_targets([target(9, tags=("other",)), target(10)])
+    factory.init("w5", 4)
+    factory.sign("w5")
+    factory.rollout("w5", limit="1")
+    factory.complete("w5")
+    with factory.ledger.writing() as session:
+        for publication, event in drawn:
+            session.append(stream_of(event), [*publication.also_signed, event])
+        checkpoint = publication.checkpoint
+        events.add_checkpoint(session.connection, checkpoint.size, checkpoint.note())
+    assert look(factory) == []
+    publish(factory.ledger, factory.online)
+    assert look(factory) == []
+
+
+def _drawn(factory: Factory, repository: str) -> tuple[Any, MetadataPublished]:
+    """A publication that is signed, and not recorded yet."""
+    with factory.ledger.reading() as connection:
+        publication = prepare(connection, factory.online, repository, factory.now)
+    return publication, publication.sign()
+
+
+def test_a_holder_in_the_place_of_the_online_key(copies: Copies) -> None:
+    """A valid signature of a holder, where the online key's should be, is found: its publisher has no such key."""
+    factory = copies()
+    factory.cancel("w3")
+    _, event = _drawn(factory, "production/release")
+    document = event.documents[-1]
+    begun, holder = stream(factory, "wave:w3")[0], of(factory, "wave:w3", WaveSigned)
+    place = [one.version for one in begun.documents].index(document.version)
+    forged = replace(document, keyid=holder.keyid, signature=holder.signatures[place])
+    shown = replace(event, documents=(*event.documents[:-1], forged))
+    position = write(factory, [("publication:production:release", shown)])
+    found = look(factory)
+
+    assert (found[0].position, found[0].kind) == (position, "signature")
+    assert f"not a signature of the online key: {holder.keyid}" in found[0].message
+
+
 def test_versions_of_a_lost_ledger(copies: Copies) -> None:
     """After versions were raised, a publication below them is found."""
     factory = copies()
     write(factory, [("publication:production:release", VersionsRaised("production/release", 10_000, 10_000))])
-    from projections.tuf.publish import publish
-
     publish(factory.ledger, factory.online)
     assert look(factory) == []
 
