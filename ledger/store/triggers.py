@@ -7,6 +7,8 @@ Rules of this module:
   the leaves (`ledger.merkle` has the formats), whatever a client sends. So the application's role needs no right but to
   insert and to read, and can't damage the proof. For that payloads are stored as they are: PostgreSQL compresses long
   values anyway.
+* Those functions are nobody's to execute: a trigger needs no right when it fires, only who makes one does.
+* All statements for PostgreSQL can be run again: `migrate` does, so an older ledger gets what a new one has.
 * The head's row is locked by whoever appends, so positions have no gaps even for a client without the advisory lock.
 * A copy of another ledger keeps its actors: the tables are filled before their triggers are made, which only their
   owner can do.
@@ -40,7 +42,7 @@ SQLITE = (
 _SAFE = "SET search_path = waveledger, pg_catalog, pg_temp"
 
 POSTGRESQL = (
-    f"""CREATE FUNCTION waveledger.event_is_said() RETURNS trigger LANGUAGE plpgsql {_SAFE} AS $$
+    f"""CREATE OR REPLACE FUNCTION waveledger.event_is_said() RETURNS trigger LANGUAGE plpgsql {_SAFE} AS $$
     DECLARE
         stream bytea := convert_to(NEW.stream, 'UTF8');
         topic bytea := convert_to(NEW.topic, 'UTF8');
@@ -55,7 +57,7 @@ POSTGRESQL = (
             || int8send(32) || sha256(NEW.payload));
         RETURN NEW;
     END $$""",
-    f"""CREATE FUNCTION waveledger.event_is_next() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER {_SAFE} AS $$
+    f"""CREATE OR REPLACE FUNCTION waveledger.event_is_next() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER {_SAFE} AS $$
     DECLARE
         total bigint;
         latest bigint;
@@ -65,6 +67,10 @@ POSTGRESQL = (
         node bytea;
         rest bigint;
     BEGIN
+        IF TG_RELID <> 'waveledger.event'::regclass THEN
+            RAISE EXCEPTION 'the head moves with the table of events only'
+                USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
         SELECT h.size, h.recorded_at, h.frontier INTO STRICT total, latest, tree FROM head h WHERE h.id = 1 FOR UPDATE;
         FOR place IN 0 .. (length(tree) - 8) / 32 - 1 LOOP
             peaks := peaks || substring(tree FROM 9 + 32 * place FOR 32);
@@ -91,20 +97,22 @@ POSTGRESQL = (
         UPDATE head SET size = total, recorded_at = latest, frontier = tree WHERE id = 1;
         RETURN NULL;
     END $$""",
-    f"""CREATE FUNCTION waveledger.history_stays() RETURNS trigger LANGUAGE plpgsql {_SAFE} AS $$
+    f"""CREATE OR REPLACE FUNCTION waveledger.history_stays() RETURNS trigger LANGUAGE plpgsql {_SAFE} AS $$
     BEGIN
         RAISE EXCEPTION '% refused: a % never changes and is never deleted', TG_OP, TG_TABLE_NAME
             USING ERRCODE = 'integrity_constraint_violation';
     END $$""",
-    """CREATE TRIGGER event_is_said BEFORE INSERT ON event
+    """CREATE OR REPLACE TRIGGER event_is_said BEFORE INSERT ON event
         FOR EACH ROW EXECUTE FUNCTION waveledger.event_is_said()""",
-    """CREATE TRIGGER event_is_next AFTER INSERT ON event REFERENCING NEW TABLE AS appended
+    """CREATE OR REPLACE TRIGGER event_is_next AFTER INSERT ON event REFERENCING NEW TABLE AS appended
         FOR EACH STATEMENT EXECUTE FUNCTION waveledger.event_is_next()""",
     *(
-        f"""CREATE TRIGGER {table}_stays BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}
+        f"""CREATE OR REPLACE TRIGGER {table}_stays BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}
         FOR EACH STATEMENT EXECUTE FUNCTION waveledger.history_stays()"""
         for table in ("event", "checkpoint")
     ),
+    # A function of the owner's would else work for anybody who hangs it on a table of their own.
+    "REVOKE ALL ON ALL FUNCTIONS IN SCHEMA waveledger FROM PUBLIC",
 )
 
 # What a role that does not own the events may do with them. It owns the projections.

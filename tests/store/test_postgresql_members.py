@@ -1,0 +1,99 @@
+"""What a member of the application's role can do to others on PostgreSQL, with SQL of its own, and what stops it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from sqlalchemy import Engine
+
+from ledger.store import bulk, events, migrate
+from ledger.store.engine import open_engine, opened, reading, writing
+from ledger.store.recorder import LedgerRecorder, StoredEnvelope
+from projections import runner
+from projections.tables import all_tables
+from tests.postgres import Server, server
+
+INSERT = "INSERT INTO waveledger.event (position, stream, version, topic, recorded_at, actor, encoding, leaf, payload)"
+MINE = "CREATE TEMP TABLE mine (position bigint, stream text, version bigint, recorded_at bigint, leaf bytea)"
+ON_MINE = """CREATE TRIGGER mine AFTER INSERT ON mine REFERENCING NEW TABLE AS appended
+    FOR EACH STATEMENT EXECUTE FUNCTION waveledger.event_is_next()"""
+
+
+def envelope(stream: str, version: int) -> StoredEnvelope:
+    return StoredEnvelope(stream, version, "t/1", b"{}", 50, "mallory")
+
+
+@pytest.fixture(name="running")
+def _running() -> Server:
+    running = server()
+    running.role("bob")
+    return running
+
+
+@pytest.fixture
+def database(running: Server) -> Iterator[str]:
+    """A database with an empty ledger and its projections, which alice made."""
+    name = running.database()
+    with opened(running.url(name, "alice"), must_exist=False) as engine, writing(engine) as connection:
+        migrate.create(connection, *all_tables())
+        runner.install(connection)
+    yield name
+    running.drop(name)
+
+
+@pytest.fixture
+def engine(running: Server, database: str) -> Iterator[Engine]:
+    """The ledger as bob opens it."""
+    engine = open_engine(running.url(database, "bob"))
+    yield engine
+    engine.dispose()
+
+
+# the functions behind the triggers
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_nobody_hangs_our_functions_on_a_table_of_theirs(running: Server, database: str, older: bool) -> None:
+    """A member may not execute what moves the head; `migrate` takes the right away from an older ledger's members."""
+    if older:
+        running.run("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA waveledger TO PUBLIC", database)
+        with opened(running.url(database, "alice")) as owner:
+            migrate.migrate(owner)
+
+    with psycopg.connect(**running.dsn(database, "bob"), autocommit=True) as connection:
+        connection.execute(MINE)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied for function"):
+            connection.execute(ON_MINE)
+
+
+def test_the_head_moves_with_the_events_only(running: Server, database: str, engine: Engine) -> None:
+    """Also who may execute the function can't move the head by another table than that of the events."""
+    running.run("GRANT EXECUTE ON FUNCTION waveledger.event_is_next() TO bob", database)
+    with psycopg.connect(**running.dsn(database, "bob"), autocommit=True) as connection:
+        connection.execute(MINE)
+        connection.execute(ON_MINE)
+        with pytest.raises(psycopg.IntegrityError, match="events only"):
+            connection.execute("INSERT INTO mine VALUES (1, 'a', 1, 50, '\\xdead')")
+
+    assert LedgerRecorder(engine).insert_events([envelope("a", 1)]) == [1]
+
+
+def test_migrate_makes_the_triggers_anew(running: Server, database: str, engine: Engine) -> None:
+    """An older ledger gets this version's functions and triggers, and those that somebody disabled work again."""
+    running.run(
+        "ALTER TABLE waveledger.event DISABLE TRIGGER ALL; DROP TRIGGER checkpoint_stays ON waveledger.checkpoint",
+        database,
+    )
+    with opened(running.url(database, "alice")) as owner:
+        migrate.migrate(owner)
+
+    LedgerRecorder(engine).insert_events([envelope("a", 1)])
+    with writing(engine) as connection:
+        events.add_checkpoint(connection, 1, "note")
+    for table in ("event", "checkpoint"):
+        with pytest.raises(psycopg.IntegrityError, match="never changes"):
+            running.run(f"TRUNCATE waveledger.{table}", database)
+    with reading(engine) as connection:
+        assert events.head(connection).size == 1
