@@ -7,7 +7,7 @@ Rules of this module:
 * Whoever logs in works as the application's role, with no more rights than that; only `as_owner` leaves it, to create
   tables. Who acts is the role that logged in (`session_user`), which no statement of a client changes.
 * Nothing depends on what a role or a database has as defaults: search path, role and time limits are set for each
-  connection, isolation for each transaction.
+  connection, isolation for each transaction; a commit waits for the disk, at least.
 * Writers take turns by an advisory lock, in READ COMMITTED: whoever has it sees all that was committed before.
 * A reader has one snapshot, in REPEATABLE READ. PostgreSQL shows a table that was swapped in to older snapshots, but
   not its rows: so a reader first takes a weak lock on the table of checkpoints, which a swap needs for itself.
@@ -43,7 +43,12 @@ _HAS_TABLE = """EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.
 _SET_UP = f"""
 SELECT session_user::text, {_HAS_TABLE},
     set_config('search_path', '{_PATH}', false), set_config('lock_timeout', %s, false),
-    set_config('statement_timeout', '0', false), set_config('role', {_APPLICATION}, false)
+    set_config('statement_timeout', '0', false), set_config('idle_in_transaction_session_timeout', '0', false),
+    set_config('idle_session_timeout', '0', false),
+    CASE WHEN current_setting('transaction_timeout', true) <> '0'
+        THEN set_config('transaction_timeout', '0', false) END,
+    CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', false) END,
+    set_config('role', {_APPLICATION}, false)
 """
 
 _NOT_RECORDED = "run the command again; nothing was changed"
