@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from ledger.store import bulk, events, migrate
 from ledger.store.engine import open_engine, opened, reading, writing
+from ledger.store.errors import CheckpointTaken
 from ledger.store.recorder import LedgerRecorder, StoredEnvelope
 from projections import runner
 from projections.tables import all_tables
@@ -97,3 +98,63 @@ def test_migrate_makes_the_triggers_anew(running: Server, database: str, engine:
             running.run(f"TRUNCATE waveledger.{table}", database)
     with reading(engine) as connection:
         assert events.head(connection).size == 1
+
+
+def test_an_event_is_the_next_of_its_stream(running: Server, database: str, engine: Engine) -> None:
+    """Versions follow each other from the first on, and times are those that a program can write: no other is taken."""
+    LedgerRecorder(engine).insert_events([envelope("a", 1)])
+    far = 253_402_300_800  # the year 10000
+    for values in (
+        "(2, 'x', -5, 't/1', 60, '', '', '', '{}')",
+        "(2, 'a', 0, 't/1', 60, '', '', '', '{}')",
+        "(2, 'x', 1, 't/1', 60, '', '', '', '{}'), (3, 'x', 0, 't/1', 60, '', '', '', '{}')",
+        "(2, 'x', 2, 't/1', 60, '', '', '', '{}')",
+        "(2, 'x', 2, 't/1', 60, '', '', '', '{}'), (3, 'x', 1, 't/1', 60, '', '', '', '{}')",
+        "(2, 'a', 3, 't/1', 60, '', '', '', '{}')",
+        f"(2, 'a', 2, 't/1', {far}, '', '', '', '{{}}')",
+        f"(2, 'a', 2, 't/1', {2**63 - 1}, '', '', '', '{{}}')",
+    ):
+        with psycopg.connect(**running.dsn(database, "bob")) as connection, pytest.raises(psycopg.IntegrityError):
+            connection.execute(f"{INSERT} VALUES {values}")
+
+    assert LedgerRecorder(engine).insert_events([envelope("a", 2), envelope("x", 1), envelope("x", 2)]) == [2, 3, 4]
+
+
+def test_a_checkpoint_is_of_events_that_are_there(running: Server, database: str, engine: Engine) -> None:
+    """Nobody takes a size before the ledger has it; one that is taken is said, with a way on."""
+    LedgerRecorder(engine).insert_events([envelope("a", 1)])
+    with psycopg.connect(**running.dsn(database, "bob"), autocommit=True) as connection:
+        with pytest.raises(psycopg.IntegrityError):
+            connection.execute("INSERT INTO waveledger.checkpoint SELECT g, 'x' FROM generate_series(1, 200) g")
+        connection.execute("INSERT INTO waveledger.checkpoint VALUES (1, 'x')")
+
+    with pytest.raises(CheckpointTaken, match="size 1") as caught, writing(engine) as connection:
+        events.add_checkpoint(connection, 1, "note")
+    assert caught.value.exit_code == 7
+    assert "append" in caught.value.render_hint()
+
+
+# what a role or a database has as defaults
+
+
+@pytest.mark.parametrize(
+    ("setting", "default", "kept"),
+    [
+        ("synchronous_commit", "off", "on"),
+        ("synchronous_commit", "remote_apply", "remote_apply"),
+        ("idle_in_transaction_session_timeout", "1s", "0"),
+        ("idle_session_timeout", "1s", "0"),
+        ("statement_timeout", "1s", "0"),
+        ("transaction_timeout", "1s", "0"),
+    ],
+)
+def test_defaults_of_a_role_take_no_promise_away(
+    running: Server, database: str, setting: str, default: str, kept: str
+) -> None:
+    """What was committed survives a loss of power, and no transaction ends because it takes its time."""
+    if setting == "transaction_timeout" and running.run("SHOW server_version_num")[0][0] < "170000":
+        pytest.skip("PostgreSQL 17 or later")
+    running.run(f"ALTER ROLE bob IN DATABASE {database} SET {setting} = '{default}'")
+
+    with opened(running.url(database, "bob")) as engine, writing(engine) as connection:
+        assert bulk.query(connection, f"SHOW {setting}").fetchone() == (kept,)
