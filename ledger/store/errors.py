@@ -120,6 +120,18 @@ class CheckpointTaken(StorageFailure):
     size: int
 
 
+class ForeignCode(StorageFailure):
+    """Somebody hung code on the projections in PostgreSQL that would run as whoever writes. Nothing was changed."""
+
+    message = "the schema {schema} holds what waveledger did not make and would run under your name: {found}"
+    hint = (
+        "find out who made it and drop it with psql; look with `waveledger audit log` what was recorded since, and run "
+        "`waveledger projections verify`"
+    )
+    schema: str
+    found: str
+
+
 class NetworkFileSystem(StorageFailure):
     """The store's file is on a network file system, where SQLite's locks can't be relied on."""
 

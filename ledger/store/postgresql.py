@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
+from ledger.store import foreign
 from ledger.store.bulk import query
 from ledger.store.errors import DriverMissing, StoreBusy, StoreContended, StoreUnreadable
 
@@ -135,9 +136,10 @@ def begin_reading(connection: Connection) -> None:
 
 
 def begin_writing(connection: Connection) -> None:
-    """A transaction under the writers' lock."""
+    """A transaction under the writers' lock. Raises: ForeignCode."""
     begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
     _control(connection, f"{begin}; SELECT pg_advisory_xact_lock({WRITER_LOCK})")
+    foreign.refuse(connection, PROJECTIONS)
 
 
 def _control(connection: Connection, statements: str) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from ledger.store import bulk, events, migrate
 from ledger.store.engine import open_engine, opened, reading, writing
-from ledger.store.errors import CheckpointTaken
+from ledger.store.errors import CheckpointTaken, ForeignCode
 from ledger.store.recorder import LedgerRecorder, StoredEnvelope
 from projections import runner
 from projections.tables import all_tables
@@ -158,3 +158,56 @@ def test_defaults_of_a_role_take_no_promise_away(
 
     with opened(running.url(database, "bob")) as engine, writing(engine) as connection:
         assert bulk.query(connection, f"SHOW {setting}").fetchone() == (kept,)
+
+
+# code of others on the projections
+
+STEAL = """CREATE FUNCTION public.steal() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO waveledger.event SELECT h.size + 1, 'stolen', 1, 't/1', h.recorded_at, '', '', '', '{}'
+    FROM waveledger.head h WHERE session_user = 'alice';
+    RETURN NEW; END $$"""
+HUNG = {
+    "trigger projection.steal": "CREATE TRIGGER steal BEFORE UPDATE ON projection EXECUTE FUNCTION public.steal()",
+    "rule projection.steal": "CREATE RULE steal AS ON UPDATE TO projection DO ALSO SELECT 1",
+    "constraint steal": "ALTER TABLE projection ADD CONSTRAINT steal CHECK (position >= 0)",
+    "default projection": "ALTER TABLE projection ALTER position SET DEFAULT 1",
+    "function steal": "CREATE FUNCTION steal() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "operator @@@": "CREATE OPERATOR @@@ (LEFTARG = int, RIGHTARG = int, FUNCTION = pg_catalog.int4eq)",
+    "policy projection.steal": "CREATE POLICY steal ON projection USING (true)",
+    "relation steal": "CREATE VIEW steal AS SELECT 1",
+    "heir projection": "CREATE TABLE heir () INHERITS (projection)",
+    "statistics projection.steal": "CREATE STATISTICS steal ON name, position FROM projection",
+    "dependency steal on function": "CREATE INDEX steal ON projection ((public.same(position)))",
+    "constraint other_name_fkey": 'CREATE TABLE other (name text COLLATE "C" REFERENCES projection)',
+    "constraint other_check": "CREATE DOMAIN other AS bigint CHECK (VALUE > 0)",
+    "dependency t on type": "CREATE TABLE t (value public.mood)",
+}
+
+
+@pytest.mark.parametrize(("found", "statement"), HUNG.items())
+def test_nobody_writes_where_code_of_others_hangs(running: Server, database: str, found: str, statement: str) -> None:
+    """Whatever a member hangs on the projections that runs code, the next write is refused and says what it is."""
+    made = "CREATE FUNCTION public.same(bigint) RETURNS bigint IMMUTABLE LANGUAGE sql AS 'SELECT $1'"
+    running.run(f"{STEAL}; {made}; CREATE TYPE public.mood AS ENUM ('sad')", database)
+    hang = f"SET ROLE waveledger; SET search_path = waveledger_projections; {statement}"
+    with psycopg.connect(**running.dsn(database, "bob"), autocommit=True) as connection:
+        connection.execute(hang.encode())
+
+    with opened(running.url(database, "alice")) as alice:
+        with pytest.raises(ForeignCode) as caught:
+            LedgerRecorder(alice).insert_events([envelope("a", 1)])
+        with pytest.raises(ForeignCode):
+            migrate.migrate(alice)
+        with reading(alice) as connection:
+            assert events.head(connection).size == 0
+    assert found.partition(" ")[2].partition(" ")[0] in str(caught.value)
+    assert found.partition(" ")[0] in str(caught.value)
+    assert caught.value.exit_code == 7
+
+
+def test_what_is_ours_is_not_foreign(running: Server, database: str, engine: Engine) -> None:
+    """Neither before nor in the middle of a rebuild nor after one; a plain table of somebody's runs no code either."""
+    running.run("SET ROLE waveledger; CREATE TABLE waveledger_projections.plain (name text)", database)
+    for fold in runner.folds():
+        assert runner.rebuild(engine, fold.name) == 0  # a write for each step
+    assert LedgerRecorder(engine).insert_events([envelope("a", 1)]) == [1]
