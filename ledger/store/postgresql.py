@@ -31,6 +31,7 @@ LEDGER = "waveledger"
 PROJECTIONS = "waveledger_projections"
 BUSY_TIMEOUT_SECONDS = 30
 CONNECT_TIMEOUT_SECONDS = 15
+SWAP_MILLISECONDS = 500  # all others wait behind who waits for the swap's lock
 WRITER_LOCK = 0x77617665_6C656467  # "waveledg": one for each database, as advisory locks are
 
 _PATH = f"{LEDGER}, {PROJECTIONS}"
@@ -154,9 +155,18 @@ def actor(connection: Connection) -> str:
     return str(connection.info["actor"])
 
 
-def lock_for_swap(connection: Connection) -> None:
-    """Wait until nobody reads, and keep readers out until the end of the transaction."""
-    query(connection, f"LOCK TABLE {PROJECTIONS}.projection IN ACCESS EXCLUSIVE MODE")
+def lock_for_swap(connection: Connection) -> bool:
+    """Keep readers out until the end of the transaction; False where one reads for longer than a moment."""
+    moment = f"SAVEPOINT swap; SET LOCAL lock_timeout = {SWAP_MILLISECONDS}"
+    try:
+        _control(connection, f"{moment}; LOCK TABLE {PROJECTIONS}.projection IN ACCESS EXCLUSIVE MODE")
+    except connection.dialect.loaded_dbapi.Error as error:
+        if getattr(error, "sqlstate", None) != "55P03":
+            raise
+        _control(connection, "ROLLBACK TO SAVEPOINT swap")
+        return False
+    _control(connection, f"SET LOCAL lock_timeout = {int(BUSY_TIMEOUT_SECONDS * 1000)}")
+    return True
 
 
 def has_table(connection: Connection, schema: str, name: str) -> bool:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import psycopg
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
-from ledger.store import bulk, events, migrate
+from ledger.store import bulk, events, migrate, postgresql
+from ledger.store import engine as store
 from ledger.store.engine import open_engine, opened, reading, writing
-from ledger.store.errors import CheckpointTaken, ForeignCode
+from ledger.store.errors import CheckpointTaken, ForeignCode, StoreBusy
 from ledger.store.recorder import LedgerRecorder, StoredEnvelope
 from projections import runner
 from projections.tables import all_tables
@@ -211,3 +213,56 @@ def test_what_is_ours_is_not_foreign(running: Server, database: str, engine: Eng
     for fold in runner.folds():
         assert runner.rebuild(engine, fold.name) == 0  # a write for each step
     assert LedgerRecorder(engine).insert_events([envelope("a", 1)]) == [1]
+
+
+# others at work
+
+
+def test_nobody_waits_behind_a_rebuild_that_waits_for_a_reader(
+    running: Server, database: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rebuild that a long reader keeps from its swap lets others read and write meanwhile, and is done after that."""
+    monkeypatch.setattr(postgresql, "BUSY_TIMEOUT_SECONDS", 5)
+    monkeypatch.setattr(runner, "SWAP_PAUSE_SECONDS", 0.1)
+    tried, lock = threading.Event(), store.lock_for_swap
+    done: list[int] = []
+
+    def locking(connection: Connection) -> bool:
+        tried.set()
+        return lock(connection)
+
+    monkeypatch.setattr(store, "lock_for_swap", locking)
+    with opened(running.url(database, "alice")) as alice:
+        with reading(alice) as long:
+            assert bulk.query(long, "SELECT count(*) FROM projection").fetchone() == (2,)
+            rebuilding = threading.Thread(target=lambda: done.append(runner.rebuild(engine, "fleet")))
+            rebuilding.start()
+            assert tried.wait(20)
+            for _ in range(3):
+                with reading(alice) as connection:
+                    events.head(connection)
+                with writing(alice) as connection:
+                    events.head(connection)
+            assert done == []
+        rebuilding.join(30)
+    assert done == [0]
+
+
+def test_a_rebuild_gives_up_in_the_end(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a reader never ends, the rebuild ends as busy, and the live tables are as they were."""
+    monkeypatch.setattr(runner, "SWAP_PATIENCE_SECONDS", 0)
+    with reading(engine) as connection:
+        with pytest.raises(StoreBusy) as caught:
+            runner.rebuild(engine, "fleet")
+        assert bulk.query(connection, "SELECT count(*) FROM fleet_device").fetchone() == (0,)
+    assert caught.value.exit_code == 5
+
+
+def test_rows_come_a_chunk_at_a_time(engine: Engine) -> None:
+    """What is compared or copied comes through a cursor of the server's, and is never in memory at once."""
+    with reading(engine) as connection:
+        rows = bulk.streamed(connection, "SELECT g FROM generate_series(1, 5000) g")
+        assert next(rows) == (1,)
+        assert bulk.query(connection, "SELECT count(*) FROM pg_cursors").fetchone() == (1,)
+        assert sum(1 for _ in rows) == 4_999
+        assert bulk.query(connection, "SELECT count(*) FROM pg_cursors").fetchone() == (0,)
