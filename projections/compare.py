@@ -15,7 +15,6 @@ from sqlalchemy import Connection, Table
 
 from ledger.store import bulk
 
-_FETCH_ROWS = 1_000
 _Values: TypeAlias = tuple[Any, ...]
 
 
@@ -36,7 +35,7 @@ def differences(live: Connection, replay: Connection, projection: str, table: Ta
     names = ", ".join(f'"{name}"' for name in columns)
     order = ", ".join(f'"{key}"' for key in keys)
     sql = f"SELECT {names} FROM {table.name} ORDER BY {order}"
-    there, wanted = _rows(live, sql), _rows(replay, sql)
+    there, wanted = bulk.streamed(live, sql), bulk.streamed(replay, sql)
     found, expected = next(there, None), next(wanted, None)
     while found is not None or expected is not None:
         if found == expected:
@@ -69,9 +68,3 @@ def _key(row: _Values, places: Sequence[int]) -> list[tuple[int, Any]]:
 
 def _rank(value: object) -> int:
     return 0 if value is None else 1 if isinstance(value, int | float) else 2 if isinstance(value, str) else 3
-
-
-def _rows(connection: Connection, sql: str) -> Iterator[_Values]:
-    cursor = bulk.query(connection, sql)
-    while chunk := cursor.fetchmany(_FETCH_ROWS):
-        yield from chunk

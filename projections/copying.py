@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine
 
 from ledger.codec import require_known
 from ledger.domain.errors import NotFound
@@ -74,5 +74,6 @@ def _of(what: str, progress: Progress) -> copying.Progress:
 def _copy_notes(before: Connection, after: Connection) -> None:
     for table in shared_tables().sorted_tables:
         if table.name != "projection":  # how far the new store's own are
-            rows = before.execute(text(f"SELECT * FROM {table.name}"))
-            bulk.insert(after, table.name, [column.name for column in table.columns], map(tuple, rows))
+            columns = [column.name for column in table.columns]
+            rows = bulk.streamed(before, f"SELECT {', '.join(columns)} FROM {table.name}")
+            bulk.insert(after, table.name, columns, rows)

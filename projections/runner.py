@@ -4,20 +4,22 @@ Rules of this module:
 
 * A projection's row in ``projection`` says up to which position it has folded. One that is behind catches up first.
 * A rebuild folds into new tables in chunks, each a transaction of its own, makes the indexes that folding does not ask
-  when all rows are there, one a transaction, and swaps at the end under the lock, where
-  it folds what was appended meanwhile. Readers never see half of one. A killed rebuild leaves new tables behind that
-  the next one drops; the live ones were never touched.
+  when all rows are there, one a transaction, and swaps at the end under the lock, where it folds what was appended
+  meanwhile. Where somebody reads for long on PostgreSQL, the swap is tried again and again, so that others never wait
+  behind it for more than a moment. Readers never see half of one. A killed rebuild leaves new tables behind that the
+  next one drops; the live ones were never touched.
 * Making and dropping those tables is the only DDL outside `init` and `migrate`, and only `rebuild` does it.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import islice
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Engine, Index, MetaData, create_engine, text
+from sqlalchemy import Connection, Engine, MetaData, create_engine, text
 from sqlalchemy.pool import StaticPool
 from sqlalchemy.schema import CreateTable
 
@@ -25,6 +27,7 @@ from ledger.codec import require_known
 from ledger.domain.errors import Conflict
 from ledger.garbage import uncollected
 from ledger.store import bulk, engine, events, migrate
+from ledger.store.errors import StoreBusy
 from ledger.store.events import Row
 from projections.compare import Difference, differences
 from projections.fleet import Fleet
@@ -36,7 +39,11 @@ CHUNK = 2000  # events a transaction of a rebuild, at most
 CHUNK_BYTES = 16_000_000  # of payload, or a little more: some 200,000 devices
 REPLAY_CHUNK = 200  # events in memory of a verify, some 100 KB each when they are the fleet's
 
+SWAP_PAUSE_SECONDS = 1.0
+SWAP_PATIENCE_SECONDS = 600  # a rebuild that is done can wait for a long reader
+
 Progress = Callable[[int, int], None]
+Step = Callable[[Connection], None]
 
 
 class State(NamedTuple):
@@ -114,9 +121,9 @@ def rebuild(engine_: Engine, name: str, progress: Progress | None = None) -> int
         tables = fold.tables(generation)
         with migrate.changing_projections(connection):
             _drop(connection, tables)
-            late = _create(connection, tables)
+            steps: list[Step] = [lambda new: engine.after_filling(new, tables.tables), *_create(connection, tables)]
         token = _begin(connection, fold)
-    position = 0
+    position, gives_up = 0, time.monotonic() + SWAP_PATIENCE_SECONDS
     with uncollected():
         while True:
             with engine.writing(engine_) as connection:
@@ -125,16 +132,19 @@ def rebuild(engine_: Engine, name: str, progress: Progress | None = None) -> int
                 position = _fold_some(fold, connection, position, min(head, position + CHUNK))
                 if progress:
                     progress(position, head)
-                done = position == head and not late
+                whole, filled = position == head, not steps
+                done = whole and filled and engine.lock_for_swap(connection)
                 if done:
                     _swap(connection, fold, generation)
                     _checkpoint(connection, name, position, generation)
                     _forget(connection, fold)
-                elif position == head:
+                elif whole and not filled:
                     with migrate.changing_projections(connection):
-                        late.pop().create(connection)
+                        steps.pop()(connection)
             if done:
                 return position
+            if whole and filled:
+                _let_readers_end(engine_, gives_up)
 
 
 def verify(engine_: Engine, name: str, *, most: int = 100, progress: Progress | None = None) -> list[Difference]:
@@ -156,7 +166,8 @@ def verify(engine_: Engine, name: str, *, most: int = 100, progress: Progress | 
                     fold.fold(memory, rows)
                     tables = fold.tables(0).tables.values()
                     found = (d for table in tables for d in differences(live, memory, fold.name, table))
-                    return list(islice(found, most))
+                    with closing(found):  # what it streams ends before the transaction does
+                        return list(islice(found, most))
             fold.fold(memory, rows)
             if progress:
                 progress(position, until)
@@ -233,24 +244,29 @@ def _forget(connection: Connection, fold: Fold) -> None:
     _checkpoint(connection, fold.name + NEW, 0, _generation(connection, fold.name + NEW) + 1)
 
 
+def _let_readers_end(engine_: Engine, gives_up: float) -> None:
+    # Nobody waits for us meanwhile: those who wait for a lock keep out all who come after them.
+    if time.monotonic() > gives_up:
+        raise StoreBusy(store=engine.name_of(engine_.url), waited_seconds=SWAP_PATIENCE_SECONDS)
+    time.sleep(SWAP_PAUSE_SECONDS)
+
+
 def _swap(connection: Connection, fold: Fold, generation: int) -> None:
     with migrate.changing_projections(connection):
-        engine.after_filling(connection, fold.tables(generation).tables)
-        engine.lock_for_swap(connection)
         for table in fold.tables(generation).tables:
             live = table.removesuffix(NEW)
             connection.execute(text(f"DROP TABLE IF EXISTS {live}"))
             connection.execute(text(f"ALTER TABLE {table} RENAME TO {live}"))
 
 
-def _create(connection: Connection, metadata: MetaData) -> list[Index]:
-    """Create tables with the indexes that folds need; returns those that are still to be made."""
-    late: list[Index] = []
+def _create(connection: Connection, metadata: MetaData) -> list[Step]:
+    """Create tables with the indexes that folds need; returns what makes those that are still to be made."""
+    late: list[Step] = []
     for table in metadata.sorted_tables:
         connection.execute(CreateTable(table))
         for index in sorted(table.indexes, key=lambda index: str(index.name)):
             if index.info[LATE]:
-                late.append(index)
+                late.append(index.create)
             else:
                 index.create(connection)
     return late

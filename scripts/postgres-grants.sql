@@ -3,11 +3,15 @@
 -- `waveledger init`, or on a ledger that one role owned so far. It can be run again. To have other names, change them here.
 --
 --     psql -d fleet -f scripts/postgres-grants.sql
---     psql -d fleet -c 'CREATE ROLE alice LOGIN; GRANT waveledger, waveledger_owner TO alice'     may migrate, too
---     psql -d fleet -c 'CREATE ROLE bob LOGIN; GRANT waveledger TO bob'
+--     psql -d fleet -c 'CREATE ROLE keeper LOGIN; GRANT waveledger, waveledger_owner TO keeper'     init and migrate only
+--     psql -d fleet -c 'CREATE ROLE alice LOGIN; CREATE ROLE bob LOGIN; GRANT waveledger TO alice, bob'
 --
--- Then a member of waveledger_owner runs `waveledger init`, or `waveledger migrate`: that grants what the application needs,
--- which is to read everything, to append events and checkpoints, and nothing else.
+-- Then the first of them runs `waveledger init`, or `waveledger migrate`: that grants what the application needs, which is to
+-- read everything, to append events and checkpoints, and nothing else.
+--
+-- Nobody works every day with a login that is in waveledger_owner: the projections belong to waveledger, so its members can
+-- hang triggers on them that run in the session of whoever comes next, with all that this login may do. For the same reason
+-- members of waveledger have to trust each other. Waveledger refuses to write while it finds such a trigger.
 
 DO $$
 BEGIN

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
-from ledger.domain.errors import BadInput
+from ledger.domain.errors import BadInput, StorageFailure
 
 JsonValue: TypeAlias = "None | bool | int | float | str | list[JsonValue] | dict[str, JsonValue]"
 JsonObject: TypeAlias = "dict[str, JsonValue]"
@@ -70,6 +70,14 @@ class BadTime(BadInput):
     message = "{text!r} is not an RFC 3339 time"
     hint = "write it like 2027-01-31T12:00:00Z"
     text: str
+
+
+class TimeDamaged(StorageFailure):
+    """A stored time that no calendar has."""
+
+    message = "a time in the store is {seconds} seconds after 1970, which is no time"
+    hint = "run `waveledger audit verify`; somebody wrote to the store without waveledger"
+    seconds: int
 
 
 class BadTargetNumber(BadInput):
@@ -161,8 +169,11 @@ def format_time(moment: datetime) -> str:
 
 
 def from_epoch(seconds: int) -> datetime:
-    """The aware UTC time of a number of seconds since 1970."""
-    return datetime.fromtimestamp(seconds, UTC)
+    """The aware UTC time of a number of seconds since 1970. Raises: TimeDamaged."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OSError, OverflowError, ValueError):
+        raise TimeDamaged(seconds=seconds) from None
 
 
 def to_epoch(moment: datetime) -> int:

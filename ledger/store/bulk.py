@@ -14,7 +14,7 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import count, islice
 from typing import Any, TypeAlias
@@ -25,6 +25,7 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError
 
 CHUNK_ROWS = 10_000
+FETCH_ROWS = 1_000
 
 _streams = count()  # server-side cursors have names, and several may be open in one transaction
 
@@ -110,6 +111,16 @@ def stream(connection: Connection, sql: str, values: tuple[SqlValue, ...] = ()) 
     cursor: DBAPICursor = driver.cursor(name=f"stream_{next(_streams)}", binary=True)
     cursor.execute(_spelled(sql), values)
     return cursor
+
+
+def streamed(connection: Connection, sql: str) -> Iterator[tuple[Any, ...]]:
+    """The rows of a result that is too long for memory, to be used up or closed within the transaction."""
+    cursor = stream(connection, sql)
+    try:
+        while chunk := cursor.fetchmany(FETCH_ROWS):
+            yield from chunk
+    finally:
+        cursor.close()
 
 
 @lru_cache(maxsize=512)

@@ -152,13 +152,12 @@ def writing(engine: Engine, *, dry_run: bool = False) -> Iterator[Connection]:
             connection.commit()
 
 
-def lock_for_swap(connection: Connection) -> None:
-    """Before tables are swapped in a write: wait for those who read, and keep them out until its end.
+def lock_for_swap(connection: Connection) -> bool:
+    """Before tables are swapped in a write: keep readers out until its end; False where somebody reads just now.
 
     On SQLite tables belong to a reader's snapshot like their rows.
     """
-    if is_postgresql(connection):
-        postgresql.lock_for_swap(connection)
+    return not is_postgresql(connection) or postgresql.lock_for_swap(connection)
 
 
 def after_filling(connection: Connection, tables: Iterable[str]) -> None:

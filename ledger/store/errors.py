@@ -109,6 +109,29 @@ class NotNextPosition(StorageFailure):
     hint = "run `waveledger audit verify`; somebody wrote to the store without waveledger"
 
 
+class CheckpointTaken(StorageFailure):
+    """Another note is kept for the ledger's size. Notes are never changed, so this size has none of ours."""
+
+    message = "another checkpoint of size {size} is kept already, and checkpoints never change"
+    hint = (
+        "look at it with `waveledger audit verify`: the online key was replaced since, or somebody wrote to the store "
+        "without waveledger; append anything, and do it again at the next size"
+    )
+    size: int
+
+
+class ForeignCode(StorageFailure):
+    """Somebody hung code on the projections in PostgreSQL that would run as whoever writes. Nothing was changed."""
+
+    message = "the schema {schema} holds what waveledger did not make and would run under your name: {found}"
+    hint = (
+        "find out who made it and drop it with psql; look with `waveledger audit log` what was recorded since, and run "
+        "`waveledger projections verify`"
+    )
+    schema: str
+    found: str
+
+
 class NetworkFileSystem(StorageFailure):
     """The store's file is on a network file system, where SQLite's locks can't be relied on."""
 

@@ -21,7 +21,7 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 from ledger.merkle import Frontier
 from ledger.store.bulk import SqlValue, insert, query
 from ledger.store.bulk import stream as open_stream
-from ledger.store.errors import HeadDamaged, PayloadDamaged
+from ledger.store.errors import CheckpointTaken, HeadDamaged, PayloadDamaged
 
 FETCH_ROWS = 1_000
 COMPRESS_ABOVE = 4096  # bytes of payload
@@ -218,10 +218,12 @@ def frontier_at(connection: Connection, size: int) -> Frontier:
 
 
 def add_checkpoint(connection: Connection, size: int, note: str) -> None:
-    """Keeps a signed note. The same note once more changes nothing; another one of the same size is refused."""
+    """Keeps a signed note; the same note once more changes nothing. Raises: CheckpointTaken."""
     kept = query(connection, "SELECT note FROM checkpoint WHERE size = ?", (size,)).fetchone()
-    if kept != (note,):
+    if kept is None:
         insert(connection, "checkpoint", ("size", "note"), [(size, note)])
+    elif kept != (note,):
+        raise CheckpointTaken(size=size)
 
 
 def checkpoints(connection: Connection, after: int = -1, until: int | None = None) -> Iterator[Checkpoint]:

@@ -53,8 +53,7 @@ def create(
         row = (1, end.size, end.to_bytes(), recorded_at)
         bulk.insert(connection, "head", ("id", "size", "frontier", "recorded_at"), [row])
         bulk.insert(connection, "schema_version", ("component", "version"), versions)
-        for trigger in triggers.POSTGRESQL if is_postgresql(connection) else triggers.SQLITE:
-            bulk.query(connection, trigger)
+    _guard(connection)
     with changing_projections(connection):
         for part in extra:
             part.create_all(connection, checkfirst=False)
@@ -68,6 +67,13 @@ def changing_projections(connection: Connection) -> AbstractContextManager[None]
 
 def _owning(connection: Connection, schema: str) -> AbstractContextManager[None]:
     return postgresql.as_owner(connection, schema) if is_postgresql(connection) else nullcontext()
+
+
+def _guard(connection: Connection) -> None:
+    """Make the triggers; on PostgreSQL in place of what an older version made."""
+    with _owning(connection, postgresql.LEDGER):
+        for trigger in triggers.POSTGRESQL if is_postgresql(connection) else triggers.SQLITE:
+            bulk.query(connection, trigger)
 
 
 def _grant(connection: Connection) -> None:
@@ -97,7 +103,7 @@ def check(connection: Connection, *extra: MetaData) -> None:
 
 
 def migrate(engine: Engine) -> Migration:
-    """Brings an older store up to date; on one that is up to date it changes nothing.
+    """Brings an older store up to date; on one that is up to date it renews triggers and rights, and nothing else.
 
     Raises:
         StoreMissing: there is no ledger in this database.
@@ -110,6 +116,8 @@ def migrate(engine: Engine) -> Migration:
             found = _versions(connection).get(COMPONENT, 0)
         if found != SCHEMA_VERSION:  # version 1 is the first: there are no steps yet
             raise SchemaMismatch(found=found, expected=SCHEMA_VERSION)
+        if is_postgresql(connection):
+            _guard(connection)
         _grant(connection)  # roles may be others than when it was created
         return Migration(found, SCHEMA_VERSION)
 

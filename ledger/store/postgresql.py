@@ -7,7 +7,7 @@ Rules of this module:
 * Whoever logs in works as the application's role, with no more rights than that; only `as_owner` leaves it, to create
   tables. Who acts is the role that logged in (`session_user`), which no statement of a client changes.
 * Nothing depends on what a role or a database has as defaults: search path, role and time limits are set for each
-  connection, isolation for each transaction.
+  connection, isolation for each transaction; a commit waits for the disk, at least.
 * Writers take turns by an advisory lock, in READ COMMITTED: whoever has it sees all that was committed before.
 * A reader has one snapshot, in REPEATABLE READ. PostgreSQL shows a table that was swapped in to older snapshots, but
   not its rows: so a reader first takes a weak lock on the table of checkpoints, which a swap needs for itself.
@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
+from ledger.store import foreign
 from ledger.store.bulk import query
 from ledger.store.errors import DriverMissing, StoreBusy, StoreContended, StoreUnreadable
 
@@ -30,6 +31,7 @@ LEDGER = "waveledger"
 PROJECTIONS = "waveledger_projections"
 BUSY_TIMEOUT_SECONDS = 30
 CONNECT_TIMEOUT_SECONDS = 15
+SWAP_MILLISECONDS = 500  # all others wait behind who waits for the swap's lock
 WRITER_LOCK = 0x77617665_6C656467  # "waveledg": one for each database, as advisory locks are
 
 _PATH = f"{LEDGER}, {PROJECTIONS}"
@@ -43,7 +45,12 @@ _HAS_TABLE = """EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.
 _SET_UP = f"""
 SELECT session_user::text, {_HAS_TABLE},
     set_config('search_path', '{_PATH}', false), set_config('lock_timeout', %s, false),
-    set_config('statement_timeout', '0', false), set_config('role', {_APPLICATION}, false)
+    set_config('statement_timeout', '0', false), set_config('idle_in_transaction_session_timeout', '0', false),
+    set_config('idle_session_timeout', '0', false),
+    CASE WHEN current_setting('transaction_timeout', true) <> '0'
+        THEN set_config('transaction_timeout', '0', false) END,
+    CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', false) END,
+    set_config('role', {_APPLICATION}, false)
 """
 
 _NOT_RECORDED = "run the command again; nothing was changed"
@@ -130,9 +137,10 @@ def begin_reading(connection: Connection) -> None:
 
 
 def begin_writing(connection: Connection) -> None:
-    """A transaction under the writers' lock."""
+    """A transaction under the writers' lock. Raises: ForeignCode."""
     begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
     _control(connection, f"{begin}; SELECT pg_advisory_xact_lock({WRITER_LOCK})")
+    foreign.refuse(connection, PROJECTIONS)
 
 
 def _control(connection: Connection, statements: str) -> None:
@@ -147,9 +155,18 @@ def actor(connection: Connection) -> str:
     return str(connection.info["actor"])
 
 
-def lock_for_swap(connection: Connection) -> None:
-    """Wait until nobody reads, and keep readers out until the end of the transaction."""
-    query(connection, f"LOCK TABLE {PROJECTIONS}.projection IN ACCESS EXCLUSIVE MODE")
+def lock_for_swap(connection: Connection) -> bool:
+    """Keep readers out until the end of the transaction; False where one reads for longer than a moment."""
+    moment = f"SAVEPOINT swap; SET LOCAL lock_timeout = {SWAP_MILLISECONDS}"
+    try:
+        _control(connection, f"{moment}; LOCK TABLE {PROJECTIONS}.projection IN ACCESS EXCLUSIVE MODE")
+    except connection.dialect.loaded_dbapi.Error as error:
+        if getattr(error, "sqlstate", None) != "55P03":
+            raise
+        _control(connection, "ROLLBACK TO SAVEPOINT swap")
+        return False
+    _control(connection, f"SET LOCAL lock_timeout = {int(BUSY_TIMEOUT_SECONDS * 1000)}")
+    return True
 
 
 def has_table(connection: Connection, schema: str, name: str) -> bool:

@@ -3,10 +3,14 @@
 Rules of this module:
 
 * Events and checkpoints are only ever added to, each event at the next position.
+* On PostgreSQL versions of a stream follow each other from 1 (or 0) on, times are those that can be written, and a
+  checkpoint is of events that are there: what a member sends by hand stays readable.
 * On PostgreSQL the actor of an event is the role that logged in, its leaf is computed from the row, and the head from
   the leaves (`ledger.merkle` has the formats), whatever a client sends. So the application's role needs no right but to
   insert and to read, and can't damage the proof. For that payloads are stored as they are: PostgreSQL compresses long
   values anyway.
+* Those functions are nobody's to execute: a trigger needs no right when it fires, only who makes one does.
+* All statements for PostgreSQL can be run again: `migrate` does, so an older ledger gets what a new one has.
 * The head's row is locked by whoever appends, so positions have no gaps even for a client without the advisory lock.
 * A copy of another ledger keeps its actors: the tables are filled before their triggers are made, which only their
   owner can do.
@@ -15,6 +19,9 @@ Rules of this module:
 from __future__ import annotations
 
 from ledger.store.tables import NOT_NEXT, TAKEN
+
+LATEST = 253_402_300_799  # the end of the year 9999: later times can't be written
+NO_SUCCESSOR = "the version of an event is the next one of its stream"
 
 SQLITE = (
     f"""CREATE TRIGGER event_is_next BEFORE INSERT ON event
@@ -40,12 +47,16 @@ SQLITE = (
 _SAFE = "SET search_path = waveledger, pg_catalog, pg_temp"
 
 POSTGRESQL = (
-    f"""CREATE FUNCTION waveledger.event_is_said() RETURNS trigger LANGUAGE plpgsql {_SAFE} AS $$
+    f"""CREATE OR REPLACE FUNCTION waveledger.event_is_said() RETURNS trigger LANGUAGE plpgsql {_SAFE} AS $$
     DECLARE
         stream bytea := convert_to(NEW.stream, 'UTF8');
         topic bytea := convert_to(NEW.topic, 'UTF8');
         actor bytea := convert_to(session_user::text, 'UTF8');
     BEGIN
+        IF NEW.recorded_at NOT BETWEEN 0 AND {LATEST} THEN
+            RAISE EXCEPTION 'the time of an event is between 1970 and 9999'
+                USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
         NEW.actor := session_user::text;
         NEW.encoding := 'json';
         NEW.leaf := sha256('\\x00'::bytea
@@ -55,7 +66,9 @@ POSTGRESQL = (
             || int8send(32) || sha256(NEW.payload));
         RETURN NEW;
     END $$""",
-    f"""CREATE FUNCTION waveledger.event_is_next() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER {_SAFE} AS $$
+    # The predecessor is looked up in the index, also by a plan from when the table was small.
+    f"""CREATE OR REPLACE FUNCTION waveledger.event_is_next() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+    SET enable_seqscan = off {_SAFE} AS $$
     DECLARE
         total bigint;
         latest bigint;
@@ -65,13 +78,28 @@ POSTGRESQL = (
         node bytea;
         rest bigint;
     BEGIN
+        IF TG_RELID <> 'waveledger.event'::regclass THEN
+            RAISE EXCEPTION 'the head moves with the table of events only'
+                USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
         SELECT h.size, h.recorded_at, h.frontier INTO STRICT total, latest, tree FROM head h WHERE h.id = 1 FOR UPDATE;
         FOR place IN 0 .. (length(tree) - 8) / 32 - 1 LOOP
             peaks := peaks || substring(tree FROM 9 + 32 * place FOR 32);
         END LOOP;
-        FOR added IN SELECT position, recorded_at, leaf FROM appended ORDER BY position LOOP
+        FOR added IN
+            SELECT position, stream, version, recorded_at, leaf FROM appended ORDER BY position
+        LOOP
             IF added.position <> total + 1 OR added.recorded_at < latest THEN
                 RAISE EXCEPTION '{NOT_NEXT}' USING ERRCODE = 'integrity_constraint_violation';
+            END IF;
+            IF (CASE WHEN added.version > 1 THEN NOT EXISTS (
+                SELECT FROM event e
+                WHERE e.stream = added.stream AND e.version = added.version - 1 AND e.position < added.position
+            ) ELSE added.version < 0 OR EXISTS (
+                SELECT FROM event e
+                WHERE e.stream = added.stream AND e.version >= added.version AND e.position < added.position
+            ) END) THEN
+                RAISE EXCEPTION '{NO_SUCCESSOR}' USING ERRCODE = 'integrity_constraint_violation';
             END IF;
             node := added.leaf;
             rest := total;
@@ -91,20 +119,33 @@ POSTGRESQL = (
         UPDATE head SET size = total, recorded_at = latest, frontier = tree WHERE id = 1;
         RETURN NULL;
     END $$""",
-    f"""CREATE FUNCTION waveledger.history_stays() RETURNS trigger LANGUAGE plpgsql {_SAFE} AS $$
+    # Else somebody takes a size before the ledger has it.
+    f"""CREATE OR REPLACE FUNCTION waveledger.checkpoint_is_due() RETURNS trigger LANGUAGE plpgsql {_SAFE} AS $$
+    BEGIN
+        IF NEW.size NOT BETWEEN 0 AND (SELECT size FROM head WHERE id = 1) THEN
+            RAISE EXCEPTION 'a checkpoint is of events that are there'
+                USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
+        RETURN NEW;
+    END $$""",
+    f"""CREATE OR REPLACE FUNCTION waveledger.history_stays() RETURNS trigger LANGUAGE plpgsql {_SAFE} AS $$
     BEGIN
         RAISE EXCEPTION '% refused: a % never changes and is never deleted', TG_OP, TG_TABLE_NAME
             USING ERRCODE = 'integrity_constraint_violation';
     END $$""",
-    """CREATE TRIGGER event_is_said BEFORE INSERT ON event
+    """CREATE OR REPLACE TRIGGER event_is_said BEFORE INSERT ON event
         FOR EACH ROW EXECUTE FUNCTION waveledger.event_is_said()""",
-    """CREATE TRIGGER event_is_next AFTER INSERT ON event REFERENCING NEW TABLE AS appended
+    """CREATE OR REPLACE TRIGGER event_is_next AFTER INSERT ON event REFERENCING NEW TABLE AS appended
         FOR EACH STATEMENT EXECUTE FUNCTION waveledger.event_is_next()""",
+    """CREATE OR REPLACE TRIGGER checkpoint_is_due BEFORE INSERT ON checkpoint
+        FOR EACH ROW EXECUTE FUNCTION waveledger.checkpoint_is_due()""",
     *(
-        f"""CREATE TRIGGER {table}_stays BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}
+        f"""CREATE OR REPLACE TRIGGER {table}_stays BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}
         FOR EACH STATEMENT EXECUTE FUNCTION waveledger.history_stays()"""
         for table in ("event", "checkpoint")
     ),
+    # A function of the owner's would else work for anybody who hangs it on a table of their own.
+    "REVOKE ALL ON ALL FUNCTIONS IN SCHEMA waveledger FROM PUBLIC",
 )
 
 # What a role that does not own the events may do with them. It owns the projections.

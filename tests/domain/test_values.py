@@ -23,6 +23,7 @@ from ledger.domain.values import (
     BadText,
     BadTime,
     BadUuid,
+    TimeDamaged,
     check_name,
     check_text,
     check_uuid,
@@ -197,6 +198,14 @@ def test_epochs_round_trip(seconds):
     """to_epoch undoes from_epoch, which is aware and UTC."""
     assert to_epoch(from_epoch(seconds)) == seconds
     assert from_epoch(seconds).tzinfo is UTC
+
+
+@pytest.mark.parametrize("seconds", [2**63 - 1, -(2**63), 253_402_300_800, 10**17])
+def test_a_time_that_no_calendar_has(seconds: int) -> None:
+    """A store that somebody damaged may hold any number: it is said, not thrown at the user as it comes."""
+    with pytest.raises(TimeDamaged, match=str(seconds)) as caught:
+        from_epoch(seconds)
+    assert caught.value.exit_code == 7
 
 
 @pytest.mark.property
