@@ -13,7 +13,7 @@ Rules of this module:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import islice
 from typing import NamedTuple
 
@@ -181,7 +181,9 @@ def _in_memory(fold: Fold) -> Iterator[Connection]:
 
 
 def _fold_until(fold: Fold, connection: Connection, after: int, until: int) -> None:
-    fold.fold(connection, events.read(connection, topics=fold.topics, after=after, until=until))
+    # Closed here also when the fold is stopped: later its connection may be gone.
+    with closing(events.read(connection, topics=fold.topics, after=after, until=until)) as rows:
+        fold.fold(connection, rows)
 
 
 def _fold_some(fold: Fold, connection: Connection, after: int, until: int) -> int:
