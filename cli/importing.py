@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
 from cli import newledger
 from cli.settings import Settings
-from ledger.application.exchange import Manifest, Reader
+from ledger.application.exchange import ExportContradictory, Manifest, Reader
+from ledger.domain.transition import IllegalEvent
 from ledger.merkle import Frontier
 from ledger.store import bulk, migrate
 from ledger.store import engine as store
@@ -22,7 +24,10 @@ _EVERY = 1000  # events between two words about the progress
 
 
 def create(settings: Settings, source: BinaryIO, progress: Callable[[str, int, int], None]) -> Manifest:
-    """Read an export into a new store. Raises: StoreExists, ExportRefused, ExportNewer, EventUnreadable."""
+    """Read an export into a new store.
+
+    Raises: StoreExists, ExportRefused, ExportContradictory, ExportNewer, EventUnreadable.
+    """
     with store.opened(settings.store, must_exist=False) as engine, newledger.empty(engine):
         reader = Reader(iter(source))
 
@@ -32,10 +37,29 @@ def create(settings: Settings, source: BinaryIO, progress: Callable[[str, int, i
             return came
 
         with store.writing(engine) as connection:
-            migrate.create(connection, *all_tables(), fill=filled)
-            runner.install(connection)
-            runner.catch_up(connection, lambda done, total: progress("projections", done, total))
+
+            def fill() -> None:
+                migrate.create(connection, *all_tables(), fill=filled)
+                runner.install(connection)
+                runner.catch_up(connection, lambda done, total: progress("projections", done, total))
+
+            if problem := _contradiction(connection, fill):
+                raise ExportContradictory(problem=problem)
     return reader.manifest
+
+
+def _contradiction(connection: Connection, fill: Callable[[], None]) -> str | None:
+    """Fill a store; what no ledger's own commands appended stops a fold, or breaks a constraint: that is returned."""
+    try:
+        fill()
+    # Rows in bulk go to the driver itself, so its own class comes, too.
+    except (IntegrityError, connection.dialect.loaded_dbapi.IntegrityError) as broken:
+        problem = str(broken.orig if isinstance(broken, IntegrityError) else broken)
+    except IllegalEvent as broken:
+        problem = str(broken)
+    else:
+        return None
+    return problem.splitlines()[0][:300]
 
 
 def _counted(reader: Reader, progress: Callable[[str, int, int], None]) -> Iterator[Row]:

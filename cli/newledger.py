@@ -61,7 +61,8 @@ def empty(engine: Engine) -> Iterator[None]:
     except BaseException:
         if made and path is not None:
             engine.dispose()
-            path.unlink(missing_ok=True)
+            for beside in ("", "-journal", "-wal", "-shm"):
+                Path(f"{path}{beside}").unlink(missing_ok=True)
         raise
 
 

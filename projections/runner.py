@@ -192,7 +192,9 @@ def _in_memory(fold: Fold) -> Iterator[Connection]:
 
 
 def _fold_until(fold: Fold, connection: Connection, after: int, until: int) -> None:
-    fold.fold(connection, events.read(connection, topics=fold.topics, after=after, until=until))
+    # Closed here also when the fold is stopped: later its connection may be gone.
+    with closing(events.read(connection, topics=fold.topics, after=after, until=until)) as rows:
+        fold.fold(connection, rows)
 
 
 def _fold_some(fold: Fold, connection: Connection, after: int, until: int) -> int:

@@ -35,6 +35,7 @@ from ledger.tuf import note
 FORMAT = "waveledger-export/1"
 
 CHUNK = 500  # events a transaction
+LARGEST = 2**63 - 1  # what a database can keep
 
 Reading: TypeAlias = Callable[[], AbstractContextManager[Connection]]
 """Opens a transaction that reads."""
@@ -49,6 +50,14 @@ class ExportRefused(StorageFailure):
     message = "line {line} of the export is refused: {problem}"
     hint = "nothing was created; get the file again from where it was exported"
     line: int
+    problem: str
+
+
+class ExportContradictory(StorageFailure):
+    """Events that are whole, each of them, and were never one ledger's history. Nothing was created."""
+
+    message = "the events of the export contradict each other: {problem}"
+    hint = "nothing was created; no export of a ledger is like that: ask who made the file"
     problem: str
 
 
@@ -114,6 +123,12 @@ def read_manifest(line: bytes) -> Manifest:
     if text.startswith("waveledger-export/") and text != FORMAT:
         raise ExportNewer(format=text[:100])
     manifest = Manifest(**found)
+    if [type(value) for value in manifest[:-1]] != [str, str, str, int, str, int]:
+        raise ValueError("its fields are not the text and numbers of a manifest")
+    if manifest.checkpoint is not None and type(manifest.checkpoint) is not str:
+        raise ValueError("its checkpoint is no text")
+    if not 1 <= manifest.size <= LARGEST or manifest.checkpoints < 0:
+        raise ValueError("it counts what no ledger has")
     if manifest.format != FORMAT or _line(manifest._asdict()) != line:
         raise ValueError("it is not written as an export writes it")
     return manifest
@@ -135,6 +150,10 @@ def read_event(line: bytes) -> Row:
     row = Row._make([*(fields[name] for name in _EVENT), rest[:-2]])
     if [type(value) for value in row] != [int, str, int, str, int, str, bytes] or event_line(row) != line:
         raise ValueError("it is not written as an export writes it")
+    if not 1 <= row.version <= LARGEST or row.recorded_at < 0:
+        raise ValueError("its version is below 1 or too high, or its time before 1970")
+    if any("\0" in text for text in (row.stream, row.topic, row.actor)):
+        raise ValueError("it has a NUL in a text, which not every database can keep")
     return row
 
 
@@ -148,6 +167,7 @@ class Reader:
     _number: int = 1
     _frontier: merkle.Frontier = field(default_factory=merkle.Frontier)
     _head: note.Checkpoint | None = None
+    _versions: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Read the manifest. Raises: ExportRefused, ExportNewer."""
@@ -188,6 +208,10 @@ class Reader:
             raise self._refused(str(problem)) from None
         if row.position != self._frontier.size + 1 or row.position > self.manifest.size:
             raise self._refused(f"position {row.position} cannot follow {self._frontier.size}")
+        last = self._versions.get(row.stream, 0)
+        if row.version != last + 1:
+            raise self._refused(f"version {row.version} of {row.stream[:100]} cannot follow {last}")
+        self._versions[row.stream] = row.version
         event = decode(row.topic, row.payload)
         if row.position == 1:
             said = FactoryInitialized(self.manifest.factory, self.manifest.ledger_key)

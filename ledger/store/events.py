@@ -12,7 +12,7 @@ Rules of this module:
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
@@ -91,7 +91,7 @@ def read(
     until_version: int | None = None,
     limit: int | None = None,
     descending: bool = False,
-) -> Iterator[Row]:
+) -> Generator[Row, None, None]:
     """Events one after the other; every condition left out lets everything pass.
 
     Args:
@@ -247,7 +247,7 @@ def newest_checkpoint(connection: Connection) -> Checkpoint | None:
     return None if row is None else Checkpoint(*row)
 
 
-def _rows(cursor: DBAPICursor) -> Iterator[Row]:
+def _rows(cursor: DBAPICursor) -> Generator[Row, None, None]:
     make = Row._make
     try:
         while chunk := cursor.fetchmany(FETCH_ROWS):
