@@ -77,13 +77,15 @@ def _guard(connection: Connection) -> None:
 
 
 def _grant(connection: Connection) -> None:
-    """Let the owner of the projections read and append, where it is not the owner of the events."""
+    """Let the owner of the projections read and append, where it is not the owner of the events, and nobody else."""
     if not is_postgresql(connection):
         return
     owner = postgresql.owner_of(connection, postgresql.LEDGER)
     application = postgresql.owner_of(connection, postgresql.PROJECTIONS)
-    if application is not None and application != owner:
-        with _owning(connection, postgresql.LEDGER):
+    with _owning(connection, postgresql.LEDGER):
+        for (role,) in bulk.query(connection, triggers.OTHERS, (application,)).fetchall():
+            bulk.query(connection, triggers.REVOKE.format(role=role))
+        if application is not None and application != owner:
             role = connection.dialect.identifier_preparer.quote(application)
             for grant in triggers.GRANTS:
                 bulk.query(connection, grant.format(role=role))

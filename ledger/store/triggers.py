@@ -155,3 +155,11 @@ GRANTS = (
     "GRANT INSERT ON event, checkpoint TO {role}",
     "GRANT INSERT, UPDATE ON tracking TO {role}",
 )
+
+# Who else may write to them: an application's role of before, say. Who may only read is somebody's wish.
+OTHERS = """
+SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, aclexplode(c.relacl) a
+WHERE n.nspname = 'waveledger' AND a.grantee <> c.relowner AND a.privilege_type <> 'SELECT'
+    AND (a.grantee = 0 OR pg_get_userbyid(a.grantee) <> ?)"""
+REVOKE = "REVOKE INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER ON ALL TABLES IN SCHEMA waveledger FROM {role}"

@@ -102,6 +102,25 @@ def test_migrate_makes_the_triggers_anew(running: Server, database: str, engine:
         assert events.head(connection).size == 1
 
 
+def test_who_worked_with_the_ledger_before_no_longer_writes(running: Server, database: str) -> None:
+    """`migrate` takes the rights to write from every role but owner and application; a reader stays one."""
+    role = f"former {database}"
+    running.run(f'CREATE ROLE "{role}"; GRANT SELECT, INSERT, TRIGGER ON waveledger.event TO "{role}"', database)
+    running.run("GRANT UPDATE ON waveledger.head TO PUBLIC", database)
+    with opened(running.url(database, "alice")) as owner:
+        migrate.migrate(owner)
+
+    kept = running.run(
+        "SELECT DISTINCT grantee::text, privilege_type::text FROM information_schema.table_privileges"
+        f" WHERE table_schema = 'waveledger' AND grantee IN ('{role}', 'PUBLIC')",
+        database,
+    )
+    running.run(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"', database)
+    assert kept == [(role, "SELECT")]
+    with opened(running.url(database, "bob")) as engine:
+        assert LedgerRecorder(engine).insert_events([envelope("a", 1)]) == [1]
+
+
 def test_an_event_is_the_next_of_its_stream(running: Server, database: str, engine: Engine) -> None:
     """Versions follow each other from the first on, and times are those that a program can write: no other is taken."""
     LedgerRecorder(engine).insert_events([envelope("a", 1)])
