@@ -58,7 +58,7 @@ def show_wave(
     """
     with reading(ctx, at, questions.of_wave(wave)) as connection:
         found = query.details(connection, _find(connection, wave))
-        targets = query.targets_document(connection, wave) if show_targets else None
+        targets = query.targets_document(connection, found.wave) if show_targets else None
     document = _details_document(found)
     tables = _details_tables(found)
     if targets is not None:

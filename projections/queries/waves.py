@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection, text
 
-from ledger.store import events
+from ledger.application import signed
 from projections.queries.cells import Cell, cells
 
 _WAVE = "SELECT wave, number, tag, status, created_at, created_by, finished_at, finished_by FROM release_wave"
@@ -160,18 +160,13 @@ def details(connection: Connection, wave: WaveRow) -> WaveDetails:
     )
 
 
-def targets_document(connection: Connection, name: str) -> dict[str, Any]:
-    """The signed part of the wave's targets metadata, and its offline signatures by keyid."""
-    rows = events.read(connection, stream=f"wave:{name}", topics=("wave.initialized/1", "wave.signed/1"))
-    signed: dict[str, Any] = {}
-    signatures = []
-    for row in rows:
-        data = orjson.loads(row.payload)
-        if row.topic == "wave.initialized/1":
-            signed = orjson.loads(data["documents"][0]["signed"])
-        else:
-            signatures.append({"keyid": data["keyid"], "sig": data["signatures"][0]})
-    return {"signatures": signatures, "signed": signed}
+def targets_document(connection: Connection, wave: WaveRow) -> dict[str, Any]:
+    """The signed part of the wave's own targets metadata as it was signed last, and its offline signatures by keyid."""
+    statement = text("SELECT version FROM release_wave WHERE wave = :wave")
+    version = connection.execute(statement, {"wave": wave.name}).scalar_one()
+    found = signed.of_wave(connection, wave.name, version)
+    signatures = [{"keyid": keyid, "sig": signature} for keyid, signature in found.offline]
+    return {"signatures": signatures, "signed": orjson.loads(found.signed)}
 
 
 def count(connection: Connection, wave: WaveRow, *, online_since: int | None) -> WaveCount:
