@@ -58,7 +58,7 @@ def show_wave(
     """
     with reading(ctx, at, questions.of_wave(wave)) as connection:
         found = query.details(connection, _find(connection, wave))
-        targets = query.targets_document(connection, found.wave) if show_targets else None
+        targets = _targets(connection, wave) if show_targets else None
     document = _details_document(found)
     tables = _details_tables(found)
     if targets is not None:
@@ -148,6 +148,16 @@ def _details_tables(found: query.WaveDetails) -> list[Table]:
     ]
     columns = ["at", "by", "group", "devices", "future members", "plan"]
     return [Table.of_facts(facts), *([Table(columns, rows, "Rollouts")] if rows else [])]
+
+
+def _targets(connection: Any, wave: str) -> dict[str, Any]:
+    import orjson
+
+    from projections.tuf import drafts
+
+    found = drafts.document_of_wave(connection, wave)
+    signatures = [{"keyid": keyid, "sig": signature} for keyid, signature in found.offline]
+    return {"signatures": signatures, "signed": orjson.loads(found.signed)}
 
 
 def _find(connection: Any, name: str) -> query.WaveRow:

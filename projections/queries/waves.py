@@ -15,12 +15,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 from sqlalchemy import Connection, text
 
-from ledger.application import signed
 from projections.queries.cells import Cell, cells
 
 _WAVE = "SELECT wave, number, tag, status, created_at, created_by, finished_at, finished_by FROM release_wave"
@@ -158,15 +157,6 @@ def details(connection: Connection, wave: WaveRow) -> WaveDetails:
         [RolloutRow(at, by, grp, bool(full), bool(li), n, plan) for at, by, grp, full, li, n, plan in rollouts],
         reason,
     )
-
-
-def targets_document(connection: Connection, wave: WaveRow) -> dict[str, Any]:
-    """The signed part of the wave's own targets metadata as it was signed last, and its offline signatures by keyid."""
-    statement = text("SELECT version FROM release_wave WHERE wave = :wave")
-    version = connection.execute(statement, {"wave": wave.name}).scalar_one()
-    found = signed.of_wave(connection, wave.name, version)
-    signatures = [{"keyid": keyid, "sig": signature} for keyid, signature in found.offline]
-    return {"signatures": signatures, "signed": orjson.loads(found.signed)}
 
 
 def count(connection: Connection, wave: WaveRow, *, online_since: int | None) -> WaveCount:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from ledger.application import signed
 from ledger.application.signed import Signatures
@@ -65,6 +65,13 @@ def offline_document(connection: Connection, repository: str, wave: str, version
     position = state.resigned_at(connection, repository, version)
     if position is not None:
         return signed.resigned(connection, position, version)
+    return signed.of_wave(connection, wave, version)
+
+
+def document_of_wave(connection: Connection, wave: str) -> Signatures:
+    """A wave's own document as its signers left it last; of the events, it reads those of the wave alone."""
+    statement = text("SELECT version FROM release_wave WHERE wave = :wave")
+    version = connection.execute(statement, {"wave": wave}).scalar_one()
     return signed.of_wave(connection, wave, version)
 
 

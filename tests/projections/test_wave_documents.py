@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from cli.commands.waves_read import _targets
 from projections import questions
 from projections.at import asked
 from projections.queries import waves
@@ -37,11 +38,11 @@ def shown(factory: Factory, name: str, at: int | None = None) -> tuple[waves.Wav
         if at is None:
             wave = waves.find(ledger, name)
             assert wave is not None
-            return waves.details(ledger, wave), waves.targets_document(ledger, wave)
+            return waves.details(ledger, wave), _targets(ledger, name)
         with asked(ledger, at, questions.of_wave(name)) as past:
             wave = waves.find(past, name)
             assert wave is not None
-            return waves.details(past, wave), waves.targets_document(past, wave)
+            return waves.details(past, wave), _targets(past, name)
 
 
 def keyids(document: dict[str, Any]) -> list[str]:
