@@ -57,6 +57,8 @@ SCALE_BARS = {
     "status": 1.5,
     "rebuild": 2,
     "rebuild_blocked": 0.2,
+    "audit_chain": 3,
+    "audit_verify": 2,
     "contention": 0.5,
 }
 

@@ -60,9 +60,9 @@ class HardwareFactory(Factory):
         self.key = key
         super().__init__(path, now=int(time.time()))
 
-    def _open(self):
+    def _create(self) -> None:
         self.keys = dataclasses.replace(self.keys, targets=(InToken(self.key),))
-        return super()._open()
+        super()._create()
 
 
 @pytest.fixture(scope="module")
