@@ -174,14 +174,6 @@ def verify(engine_: Engine, name: str, *, most: int = 100, progress: Progress | 
 
 
 @contextmanager
-def replayed(connection: Connection, fold: Fold, until: int) -> Iterator[Connection]:
-    """The tables of one projection in memory, folded from the ledger up to a position."""
-    with _in_memory(fold) as memory:
-        fold.fold(memory, events.read(connection, topics=fold.topics, until=until))
-        yield memory
-
-
-@contextmanager
 def _in_memory(fold: Fold) -> Iterator[Connection]:
     memory_engine = create_engine("sqlite://", poolclass=StaticPool)
     with memory_engine.connect() as memory, uncollected():
