@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -254,16 +255,21 @@ class World:
         return True
 
     def _rollout_held(self, n: tuple[int, int, int, int]) -> bool:
-        """A device that runs a canceled target gets a wave above it: prepared, the next time rolled out."""
+        """A device that runs a canceled target gets a wave above it."""
         made = self._holding(n[0])
         if not made or not made.production or not made.holds or made.tag != made.holds.tag:
             return False
         wave = self.active(made.tag)
         if not wave:
-            return self._init((3 * TAGS.index(made.tag), *n[1:]))
-        if wave.number > made.holds.number:
-            self._rollout(wave, f"uuids {made.uuid}", uuids=[made.uuid])
-        return wave.number > made.holds.number
+            self._build((1, n[2], 0, 0))
+            wave = self._open(f"w{len(self.waves) + 1}", self.built, made.tag)
+        if wave.number <= made.holds.number:
+            return False
+        if self.factory.threshold > 2 and not wave.rollouts:
+            with suppress(Refused):  # it may be ready
+                self._do(f"sign {wave.name}", lambda: self.factory.sign(wave.name))
+        self._rollout(wave, f"uuids {made.uuid}", uuids=[made.uuid])
+        return True
 
     def _complete(self, n: tuple[int, int, int, int]) -> bool:
         wave = self._wave(n[0])
