@@ -6,6 +6,7 @@ and its bytes need not be read.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from sqlalchemy import Connection, text
@@ -45,17 +46,23 @@ class Draft(NamedTuple):
 
 
 def draft(
-    connection: Connection, repository: str, view: state.View, before: state.Published | None, now: int, *, whole: bool
+    connection: Connection,
+    repository: str,
+    view: state.View,
+    shown: Mapping[str, state.Published],
+    now: int,
+    *,
+    whole: bool,
 ) -> Draft:
-    """The draft of a view; `before` is what it shows, with `whole` its document is read in any case."""
+    """The draft of a view; `shown` is what the repository shows, with `whole` the document is read in any case."""
     if view.wave is None or view.document is None or view.version is None or view.expires is None:
-        return _ci_draft(connection, repository, view, before, now, whole=whole)
-    if before and not whole and before.targets_version == view.version and not before.closed:
-        return Draft(
-            view.view, view.version, view.expires, None, before.targets, ("", ""), view.wave, view.document, None
-        )
-    shown = state.document(connection, repository, view.version)
-    online = (shown.keyid, shown.signature) if shown else None
+        return _ci_draft(connection, repository, view, shown.get(view.view), now, whole=whole)
+    metas = (there.targets for there in shown.values() if there.targets_version == view.version and not there.closed)
+    meta = None if whole else next(metas, None)
+    if meta is not None:  # by this view or, before a complete or a cancel, by the wave's
+        return Draft(view.view, view.version, view.expires, None, meta, ("", ""), view.wave, view.document, None)
+    first = state.document(connection, repository, view.version)
+    online = (first.keyid, first.signature) if first else None
     document = offline_document(connection, repository, view.wave, view.version)
     return Draft(view.view, view.version, view.expires, document, None, online, view.wave, view.document, None)
 

@@ -222,7 +222,7 @@ class _Publication:
             trust,
             before,
             before.version,
-            [draft(connection, repository, v, shown.get(v.view), moment.now, whole=again) for v in views],
+            [draft(connection, repository, v, shown, moment.now, whole=again) for v in views],
             [published for published in shown.values() if published.view not in live],
         )
 
