@@ -21,6 +21,8 @@ from ledger.tuf import canonical, documents
 from ledger.tuf.documents import FileMeta
 from projections.tuf import cosigned, state
 
+_KEPT_BYTES = 16 * 2**20  # of documents: enough for any wave action, and no burden where a thousand tags are published
+
 
 class Draft(NamedTuple):
     """A view that is about to be signed: its targets document, with the online signature where it has one already.
@@ -51,6 +53,7 @@ def draft(
     view: state.View,
     shown: Mapping[str, state.Published],
     now: int,
+    documents_: Documents,
     *,
     whole: bool,
 ) -> Draft:
@@ -63,8 +66,31 @@ def draft(
         return Draft(view.view, view.version, view.expires, None, meta, ("", ""), view.wave, view.document, None)
     first = state.document(connection, repository, view.version)
     online = (first.keyid, first.signature) if first else None
-    document = offline_document(connection, repository, view.wave, view.version)
+    document = documents_.offline(connection, repository, view.wave, view.version)
     return Draft(view.view, view.version, view.expires, document, None, online, view.wave, view.document, None)
+
+
+class Documents:
+    """The offline documents of one emission, each read once: what is signed is written next.
+
+    A document that is shown has all its signatures, and a document that is signed anew has another version: what was
+    read stays right.
+    """
+
+    def __init__(self) -> None:
+        """None yet."""
+        self._read: dict[tuple[str, int], Signatures] = {}
+        self._size = 0  # bytes
+
+    def offline(self, connection: Connection, repository: str, wave: str, version: int) -> Signatures:
+        """A document as its signers left it."""
+        found = self._read.get((repository, version))
+        if found is None:
+            found = offline_document(connection, repository, wave, version)
+            if self._size + len(found.signed) <= _KEPT_BYTES:
+                self._read[repository, version] = found
+                self._size += len(found.signed)
+        return found
 
 
 def offline_document(connection: Connection, repository: str, wave: str, version: int) -> Signatures:

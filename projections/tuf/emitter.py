@@ -15,6 +15,9 @@ from ledger.tuf.online import OnlineKeys
 from projections.facts import Facts
 from projections.tuf import ahead, publish, reached, state, tree, verify
 from projections.tuf.destination import Destination
+from projections.tuf.drafts import Documents
+from projections.tuf.pool import Pool
+from projections.tuf.recorded import Publications
 
 Progress = Callable[[int, int], None]
 
@@ -85,7 +88,8 @@ def attempt(
     with ledger.reading() as connection:
         due = state.due(connection, ledger.now, refresh=refresh)
         names = {*due, *_to_write(connection, destination.key, everything=everything)}
-    trouble = ahead.in_trouble(ledger, destination, names)
+    publications, read = Publications(ledger), Documents()
+    trouble = ahead.in_trouble(ledger, destination, names, publications)
     problems = list(trouble.values())
     renewed, signed = None, publish.Signed([], [])
     if keys:
@@ -96,7 +100,14 @@ def attempt(
         except LedgerError as problem:
             problems.append(problem)
         signed = publish.publish(
-            ledger, keys, refresh=refresh, force=force, without=trouble, dry_run=dry_run, progress=progress
+            ledger,
+            keys,
+            refresh=refresh,
+            force=force,
+            without=trouble,
+            dry_run=dry_run,
+            progress=progress,
+            documents_=read,
         )
     if dry_run and renewed:  # what it would have made due was rolled back with it
         ci = {name for name in names if name.startswith(f"{ciroot.CI}/")}
@@ -106,19 +117,21 @@ def attempt(
     if not dry_run:
         # The ledger is read inside the lock: who waited for another publisher must not write what that superseded.
         with destination.locked():
-            written = _write(ledger, destination, everything=everything)
+            written = _write(ledger, destination, publications, Pool(ledger, read), everything=everything)
             changed = written.changed
             problems += [*written.problems.values(), *_rejected(ledger, destination, changed)]
     once = list({str(problem): problem for problem in problems}.values())  # seen before signing, and met when writing
     return Attempt(Emitted(signed.repositories, changed), renewed.version if renewed else None, once)
 
 
-def _write(ledger: Ledger, destination: Destination, *, everything: bool) -> tree.Written:
+def _write(
+    ledger: Ledger, destination: Destination, publications: Publications, pool: Pool, *, everything: bool
+) -> tree.Written:
     everything = everything or not destination.names("pool")  # whatever is remembered of a place that is empty now
     with ledger.reading() as connection:
         position = reached.newest_position(connection)
         names = _to_write(connection, destination.key, everything=everything)
-    written = tree.write(ledger, destination, names)
+    written = tree.write(ledger, destination, names, publications=publications, pool=pool)
     reached.remember(ledger.engine, destination.key, position, written.versions, written.problems)
     return written
 

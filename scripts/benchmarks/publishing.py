@@ -82,7 +82,7 @@ class Noted(Directory):
 
     def settle(self) -> None:
         """Directories."""
-        self.steps += [("sync", str(made.relative_to(self.root.parent)), b"") for made in self._unsettled]
+        self.steps += [("sync", os.path.relpath(made, self.root.parent), b"") for made in self._unsettled]
         super().settle()
 
 
