@@ -18,6 +18,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -161,7 +162,7 @@ class Directory:
         self._unsettled: dict[str, None] = {}  # directories whose entries changed, in order
         self._paths: dict[str, str] = {}  # each is asked for several times; text, for a Path costs as much as a read
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The directory, on this machine: another may have one of that name. Raises: DestinationUnusable."""
         try:

@@ -17,7 +17,7 @@ from projections.tuf import ahead, publish, reached, state, tree, verify
 from projections.tuf.destination import Destination
 from projections.tuf.drafts import Documents
 from projections.tuf.pool import Pool
-from projections.tuf.recorded import Publications
+from projections.tuf.recorded import TOGETHER, Publications
 
 Progress = Callable[[int, int], None]
 
@@ -85,10 +85,11 @@ def attempt(
 
     Raises: DestinationUnusable, when nothing can be written at all.
     """
+    publications, read = Publications(ledger), Documents()
     with ledger.reading() as connection:
         due = state.due(connection, ledger.now, refresh=refresh)
         names = {*due, *_to_write(connection, destination.key, everything=everything)}
-    publications, read = Publications(ledger), Documents()
+        publications.look_ahead(sorted(names)[:TOGETHER], 1, connection)
     trouble = ahead.in_trouble(ledger, destination, names, publications)
     problems = list(trouble.values())
     renewed, signed = None, publish.Signed([], [])
@@ -117,23 +118,29 @@ def attempt(
     if not dry_run:
         # The ledger is read inside the lock: who waited for another publisher must not write what that superseded.
         with destination.locked():
-            written = _write(ledger, destination, publications, Pool(ledger, read), everything=everything)
+            written, expired = _write(ledger, destination, publications, Pool(ledger, read), everything=everything)
             changed = written.changed
-            problems += [*written.problems.values(), *_rejected(ledger, destination, changed)]
+            looked_at = [view for view in changed if view not in expired]
+            problems += [*written.problems.values(), *_rejected(ledger, destination, looked_at)]
     once = list({str(problem): problem for problem in problems}.values())  # seen before signing, and met when writing
     return Attempt(Emitted(signed.repositories, changed), renewed.version if renewed else None, once)
 
 
 def _write(
     ledger: Ledger, destination: Destination, publications: Publications, pool: Pool, *, everything: bool
-) -> tree.Written:
+) -> tuple[tree.Written, set[str]]:
+    """What was written, and the closed views that are expired: they wait for their removal, as they should."""
     everything = everything or not destination.names("pool")  # whatever is remembered of a place that is empty now
     with ledger.reading() as connection:
         position = reached.newest_position(connection)
         names = _to_write(connection, destination.key, everything=everything)
+        noted = reached.noted(connection, destination.key)
+        expired = state.expired_closed_views(connection, ledger.now)
+        if destination.exclusive:
+            publications.look_ahead(sorted(names)[:TOGETHER], 2, connection)
     written = tree.write(ledger, destination, names, publications=publications, pool=pool)
-    reached.remember(ledger.engine, destination.key, position, written.versions, written.problems)
-    return written
+    reached.remember(ledger.engine, destination.key, noted, position, written.versions, written.problems)
+    return written, expired
 
 
 def _to_write(connection: Connection, place: str, *, everything: bool) -> dict[str, int]:
@@ -143,8 +150,5 @@ def _to_write(connection: Connection, place: str, *, everything: bool) -> dict[s
 
 def _rejected(ledger: Ledger, destination: Destination, views: list[str]) -> list[LedgerError]:
     """What a client says of the views that were just written."""
-    with ledger.reading() as connection:
-        expired = state.expired_closed_views(connection, ledger.now)  # they wait for their removal, as they should
-    looked_at = [view for view in views if view not in expired]
-    _, findings = verify.check_views(destination, looked_at, now=from_epoch(ledger.now))
+    _, findings = verify.check_views(destination, views, now=from_epoch(ledger.now))
     return [PublicationRejected(view=found.view, problem=f"{found.kind}: {found.message}") for found in findings]

@@ -51,10 +51,14 @@ class Publications:
         self._ahead: dict[str, tuple[int, list[Recorded]]] = {}
         self._decoded: dict[int, Recorded] = {}
 
-    def look_ahead(self, repositories: Sequence[str], count: int) -> None:
+    def look_ahead(self, repositories: Sequence[str], count: int, connection: Connection | None = None) -> None:
         """Read the newest `count` of each repository, for who asks for it next."""
-        with self._ledger.reading() as connection:
-            self._ahead = {name: (count, self._read(connection, name, None, count)) for name in repositories}
+        missing = [name for name in repositories if name not in self._ahead]
+        if connection is not None:
+            self._ahead |= {name: (count, self._read(connection, name, None, count)) for name in missing}
+        elif missing:
+            with self._ledger.reading() as opened:
+                self.look_ahead(missing, count, opened)
 
     def newest_first(self, repository: str, *, at_once: int = 1) -> Iterator[Recorded]:
         """Publications and raises, newest first: the first few, then each, in short transactions."""
