@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from ledger.application import ciroot
 from ledger.domain.errors import LedgerError, TufFailure
 from ledger.domain.values import from_epoch
+from ledger.garbage import uncollected
 from ledger.session import Ledger
 from ledger.tuf.online import OnlineKeys
 from projections.facts import Facts
@@ -66,6 +67,7 @@ def emit(
     return came.emitted
 
 
+@uncollected()  # documents of thousands of targets are made and dropped, and hold no cycles
 def attempt(
     ledger: Ledger,
     keys: OnlineKeys | None,

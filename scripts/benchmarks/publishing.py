@@ -7,7 +7,8 @@ Rules of this module:
   same payloads to an SQLite database of the same settings in as many transactions. It reads, decides, checks nothing.
 * The client that checks each publication is timed apart.
 * The CPU of a refresh is compared with python-tuf's objects: root, targets, snapshot and timestamp are parsed, the two
-  are changed, signed, verified, serialized and written, each file synced once, as `Metadata.to_file` does it. They keep no history.
+  are changed, signed, verified, serialized and written, each file synced, as `Metadata.to_file` does it.
+  They keep no history.
 """
 
 from __future__ import annotations
