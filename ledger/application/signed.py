@@ -39,7 +39,7 @@ class Signatures(NamedTuple):
 def own_body(connection: Connection, document: Document) -> bytes:
     """The targets in a document, as canonical JSON of the targets map."""
     if document.signed is not None:
-        return documents.split_targets(document.signed.encode()).body
+        return documents.targets_of(document.signed.encode())
     return body_of(connection, document.content)
 
 

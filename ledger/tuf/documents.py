@@ -32,6 +32,7 @@ _TARGETS_HEAD = re.compile(
     rb'"spec_version":"1\.0\.31","targets":(?=\{)'
 )
 _TARGETS_TAIL = b',"version":'
+_TARGETS_VERSION = re.compile(rb"[1-9][0-9]{0,9}\}")
 _FILE_HEAD = re.compile(rb'\{"signatures":\[((?:\{"keyid":"[^"\\]+","sig":"[0-9a-f]+"\},?)*)\],"signed":(?=\{)')
 _SIGNATURE = re.compile(rb'\{"keyid":"([^"\\]+)","sig":"([0-9a-f]+)"\}')
 _KEYID = re.compile(r"[!#-\[\]-~][ !#-\[\]-~]*")  # printable ASCII without quote and backslash
@@ -83,6 +84,19 @@ def split_targets(signed: bytes) -> TargetsHeader:
     # Canonical and with these fields only, so the version is what stands last.
     body = signed[head.end() : signed.rindex(_TARGETS_TAIL)]
     return TargetsHeader(version, _read_moment(head[1].decode(), document), body)
+
+
+def targets_of(signed: bytes) -> bytes:
+    """The targets map of a document that was split, or rendered, before it was recorded: only its frame is looked at.
+
+    To parse a thousand targets costs more than all the rest of a publication, and who changed them in the ledger has
+    no signature for it. Raises: DocumentDamaged.
+    """
+    head, end = _TARGETS_HEAD.match(signed), signed.rfind(_TARGETS_TAIL)
+    framed = head is not None and _TARGETS_VERSION.fullmatch(signed, end + len(_TARGETS_TAIL))
+    if head is None or not framed or not head.end() < end:
+        raise DocumentDamaged(document="targets document", problem="its header is another one")
+    return signed[head.end() : end]
 
 
 def snapshot_signed(

@@ -12,20 +12,17 @@ Rules of this module:
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import NamedTuple
 
 import orjson
 
-from ledger.codec import decode
 from ledger.domain.errors import LedgerError, StorageFailure
-from ledger.domain.events import MetadataPublished, VersionsRaised, ViewPublished
+from ledger.domain.events import MetadataPublished, ViewPublished
 from ledger.session import Ledger
-from ledger.store import events
 from projections.tuf import state
 from projections.tuf.destination import Destination, DestinationAhead, DestinationHasOtherBytes
-
-_TOPICS = (MetadataPublished.topic, VersionsRaised.topic)
+from projections.tuf.recorded import TOGETHER, Newest, Publications
 
 
 class ViewOfAnotherRepository(StorageFailure):
@@ -41,21 +38,6 @@ class ViewOfAnotherRepository(StorageFailure):
     repository: str
 
 
-class Recorded(NamedTuple):
-    """An event of a repository's stream: its version there, and its position in the ledger."""
-
-    version: int
-    position: int
-    event: MetadataPublished | VersionsRaised
-
-
-class Newest(NamedTuple):
-    """The last publication of a repository, and the version that was raised to after it (0: none was)."""
-
-    publication: MetadataPublished | None
-    raised: int
-
-
 class Highest(NamedTuple):
     """The highest versions that a destination shows of a repository: timestamps and snapshots, targets, root."""
 
@@ -64,16 +46,26 @@ class Highest(NamedTuple):
     root: int
 
 
-def in_trouble(ledger: Ledger, destination: Destination, names: Collection[str]) -> dict[str, LedgerError]:
+def in_trouble(
+    ledger: Ledger, destination: Destination, names: Collection[str], publications: Publications
+) -> dict[str, LedgerError]:
     """The repositories among `names` that nothing must be signed for now, and why."""
-    found = {name: _trouble(ledger, destination, name) for name in sorted(names)}
-    return {name: problem for name, problem in found.items() if problem}
+    found: dict[str, LedgerError] = {}
+    todo = sorted(names)
+    for start in range(0, len(todo), TOGETHER):
+        part = todo[start : start + TOGETHER]
+        publications.look_ahead(part, 1)
+        troubles = ((name, _trouble(ledger, destination, name, publications)) for name in part)
+        found |= {name: problem for name, problem in troubles if problem}
+    return found
 
 
-def _trouble(ledger: Ledger, destination: Destination, repository: str) -> LedgerError | None:
+def _trouble(
+    ledger: Ledger, destination: Destination, repository: str, publications: Publications
+) -> LedgerError | None:
     looked: tuple[Newest, LedgerError] | None = None
     while True:
-        newest = newest_of(ledger, repository)
+        newest = publications.newest_of(repository)
         if looked and looked[0] == newest:
             return looked[1]
         try:
@@ -87,42 +79,6 @@ def _trouble(ledger: Ledger, destination: Destination, repository: str) -> Ledge
 def _views(ledger: Ledger, repository: str) -> list[str]:
     with ledger.reading() as connection:
         return [view.view for view in state.views(connection, repository)]
-
-
-def newest_of(ledger: Ledger, repository: str) -> Newest:
-    """The last publication of a repository, and what was raised to after it."""
-    raised = 0
-    for found in newest_first(ledger, repository):
-        if isinstance(found.event, MetadataPublished):
-            return Newest(found.event, raised)
-        raised = max(raised, found.event.metadata)
-    return Newest(None, raised)
-
-
-def newest_first(ledger: Ledger, repository: str, *, at_once: int = 1) -> Iterator[Recorded]:
-    """Publications and raises, newest first: the first few, then each, in short transactions.
-
-    A destination may be slow to look at, and a reader keeps writers waiting.
-    """
-    before, limit = None, at_once
-    while True:
-        with ledger.reading() as connection:
-            rows = events.read(
-                connection,
-                stream=state.stream_of(repository),
-                topics=_TOPICS,
-                until_version=before,
-                descending=True,
-                limit=limit,
-            )
-            found = list(rows)
-        for row in found:
-            event = decode(row.topic, row.payload)
-            assert isinstance(event, MetadataPublished | VersionsRaised)
-            yield Recorded(row.version, row.position, event)
-        if len(found) < limit:
-            return
-        before, limit = found[-1].version - 1, 1
 
 
 def refuse_if_ahead(destination: Destination, repository: str, newest: Newest, views: Collection[str] = ()) -> None:

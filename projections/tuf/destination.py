@@ -18,6 +18,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -158,10 +159,10 @@ class Directory:
     def __init__(self, root: Path) -> None:
         """Publish below `root`."""
         self.root = root
-        self._unsettled: dict[Path, None] = {}  # directories whose entries changed, in order
-        self._paths: dict[str, Path] = {}  # each is asked for several times, and making one costs as much as a read
+        self._unsettled: dict[str, None] = {}  # directories whose entries changed, in order
+        self._paths: dict[str, str] = {}  # each is asked for several times; text, for a Path costs as much as a read
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The directory, on this machine: another may have one of that name. Raises: DestinationUnusable."""
         try:
@@ -183,7 +184,7 @@ class Directory:
     def locked(self) -> Iterator[None]:
         """Hold the directory: other publishers on this machine wait. The lock goes with its process."""
         try:
-            self._make(self.root)
+            self._make(str(self.root))
             descriptor = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as problem:
             raise self._unusable(problem) from None
@@ -196,7 +197,8 @@ class Directory:
     def read(self, path: str) -> bytes | None:
         """The bytes of a file, None when there is none."""
         try:
-            return self._at(path).read_bytes()
+            with open(self._at(path), "rb", buffering=0) as file:
+                return file.read()
         except FileNotFoundError:
             return None
         except OSError as problem:
@@ -205,7 +207,7 @@ class Directory:
     def exists(self, path: str) -> bool:
         """Whether there is such a file."""
         with self._telling():
-            return self._at(path).is_file()
+            return os.path.isfile(self._at(path))
 
     def names(self, directory: str) -> list[str]:
         """What lies directly in a directory, in order; nothing when there is none."""
@@ -237,14 +239,15 @@ class Directory:
         target = self._at(path)
         if self.exists(path):
             with self._telling():
-                same = self._at(source).samefile(target)
+                same = os.path.samefile(self._at(source), target)
             if not same and self.read(source) != self.read(path):
                 raise DestinationHasOtherBytes(path=path, place=self.place)
             return
+        directory = os.path.dirname(target)
         try:
-            self._make(target.parent)
+            self._make(directory)
             os.link(self._at(source), target)
-            self._unsettled[target.parent] = None
+            self._unsettled[directory] = None
         except FileExistsError:
             return  # another publisher made the same link
         except OSError:
@@ -271,46 +274,48 @@ class Directory:
     def replace(self, path: str, data: bytes) -> None:
         """Write a file at once, whatever was there. Its name is durable after `settle`."""
         target = self._at(path)
+        directory, name = os.path.split(target)
         # Always the same name: what a kill left behind is overwritten when this file is written again (see `locked`).
-        temporary = target.with_name(f".{target.name}.tmp")
+        temporary = f"{directory}/.{name}.tmp"
         try:
-            self._make(target.parent)
-            with temporary.open("wb") as file:
+            self._make(directory)
+            with open(temporary, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(target)
-            self._unsettled[target.parent] = None
+            os.replace(temporary, target)
+            self._unsettled[directory] = None
         except OSError as problem:
             with suppress(OSError):  # what keeps us from writing may keep us from this
-                temporary.unlink(missing_ok=True)
+                os.unlink(temporary)
             raise self._unusable(problem) from None
 
     def remove(self, path: str) -> None:
         """Delete a view and all in it: its timestamp first, so that no client finds half of a view."""
         target = self._at(path)
         with self._telling():
-            if not target.is_dir():
+            if not os.path.isdir(target):
                 return
-            (target / "timestamp.json").unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.unlink(f"{target}/timestamp.json")
             shutil.rmtree(target)
         self._unsettled.pop(target, None)
-        self._unsettled[target.parent] = None
+        self._unsettled[os.path.dirname(target)] = None
         self.settle()
 
-    def _at(self, path: str) -> Path:
+    def _at(self, path: str) -> str:
         if path not in self._paths:
-            self._paths[path] = self.root / check_path(path)
+            self._paths[path] = f"{self.root}/{check_path(path)}"
         return self._paths[path]
 
-    def _make(self, directory: Path) -> None:
-        if directory.is_dir():
+    def _make(self, directory: str) -> None:
+        if os.path.isdir(directory):
             return
         missing = [directory]
-        while not missing[-1].parent.exists():
-            missing.append(missing[-1].parent)
-        directory.mkdir(parents=True, exist_ok=True)
-        self._unsettled.update((made.parent, None) for made in reversed(missing))
+        while (parent := os.path.dirname(missing[-1])) and not os.path.exists(parent):
+            missing.append(parent)
+        os.makedirs(directory, exist_ok=True)
+        self._unsettled.update((os.path.dirname(made) or ".", None) for made in reversed(missing))
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
@@ -323,7 +328,7 @@ class Directory:
         return DestinationUnusable(path=str(self.root), problem=problem.strerror or str(problem))
 
 
-def _sync_directory(directory: Path) -> None:
+def _sync_directory(directory: str) -> None:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -6,6 +6,7 @@ and its bytes need not be read.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from sqlalchemy import Connection, text
@@ -19,6 +20,8 @@ from ledger.store import events
 from ledger.tuf import canonical, documents
 from ledger.tuf.documents import FileMeta
 from projections.tuf import cosigned, state
+
+_KEPT_BYTES = 16 * 2**20  # of documents: enough for any wave action, and no burden where a thousand tags are published
 
 
 class Draft(NamedTuple):
@@ -45,19 +48,49 @@ class Draft(NamedTuple):
 
 
 def draft(
-    connection: Connection, repository: str, view: state.View, before: state.Published | None, now: int, *, whole: bool
+    connection: Connection,
+    repository: str,
+    view: state.View,
+    shown: Mapping[str, state.Published],
+    now: int,
+    documents_: Documents,
+    *,
+    whole: bool,
 ) -> Draft:
-    """The draft of a view; `before` is what it shows, with `whole` its document is read in any case."""
+    """The draft of a view; `shown` is what the repository shows, with `whole` the document is read in any case."""
     if view.wave is None or view.document is None or view.version is None or view.expires is None:
-        return _ci_draft(connection, repository, view, before, now, whole=whole)
-    if before and not whole and before.targets_version == view.version and not before.closed:
-        return Draft(
-            view.view, view.version, view.expires, None, before.targets, ("", ""), view.wave, view.document, None
-        )
-    shown = state.document(connection, repository, view.version)
-    online = (shown.keyid, shown.signature) if shown else None
-    document = offline_document(connection, repository, view.wave, view.version)
+        return _ci_draft(connection, repository, view, shown.get(view.view), now, whole=whole)
+    metas = (there.targets for there in shown.values() if there.targets_version == view.version and not there.closed)
+    meta = None if whole else next(metas, None)
+    if meta is not None:  # by this view or, before a complete or a cancel, by the wave's
+        return Draft(view.view, view.version, view.expires, None, meta, ("", ""), view.wave, view.document, None)
+    first = state.document(connection, repository, view.version)
+    online = (first.keyid, first.signature) if first else None
+    document = documents_.offline(connection, repository, view.wave, view.version)
     return Draft(view.view, view.version, view.expires, document, None, online, view.wave, view.document, None)
+
+
+class Documents:
+    """The offline documents of one emission, each read once: what is signed is written next.
+
+    A document that is shown has all its signatures, and a document that is signed anew has another version: what was
+    read stays right.
+    """
+
+    def __init__(self) -> None:
+        """None yet."""
+        self._read: dict[tuple[str, int], Signatures] = {}
+        self._size = 0  # bytes
+
+    def offline(self, connection: Connection, repository: str, wave: str, version: int) -> Signatures:
+        """A document as its signers left it."""
+        found = self._read.get((repository, version))
+        if found is None:
+            found = offline_document(connection, repository, wave, version)
+            if self._size + len(found.signed) <= _KEPT_BYTES:
+                self._read[repository, version] = found
+                self._size += len(found.signed)
+        return found
 
 
 def offline_document(connection: Connection, repository: str, wave: str, version: int) -> Signatures:

@@ -10,11 +10,15 @@ from sqlalchemy import Connection
 from ledger.application import ciroot
 from ledger.domain.errors import LedgerError, TufFailure
 from ledger.domain.values import from_epoch
+from ledger.garbage import uncollected
 from ledger.session import Ledger
 from ledger.tuf.online import OnlineKeys
 from projections.facts import Facts
 from projections.tuf import ahead, publish, reached, state, tree, verify
 from projections.tuf.destination import Destination
+from projections.tuf.drafts import Documents
+from projections.tuf.pool import Pool
+from projections.tuf.recorded import TOGETHER, Publications
 
 Progress = Callable[[int, int], None]
 
@@ -63,6 +67,7 @@ def emit(
     return came.emitted
 
 
+@uncollected()  # documents of thousands of targets are made and dropped, and hold no cycles
 def attempt(
     ledger: Ledger,
     keys: OnlineKeys | None,
@@ -82,10 +87,12 @@ def attempt(
 
     Raises: DestinationUnusable, when nothing can be written at all.
     """
+    publications, read = Publications(ledger), Documents()
     with ledger.reading() as connection:
         due = state.due(connection, ledger.now, refresh=refresh)
         names = {*due, *_to_write(connection, destination.key, everything=everything)}
-    trouble = ahead.in_trouble(ledger, destination, names)
+        publications.look_ahead(sorted(names)[:TOGETHER], 1, connection)
+    trouble = ahead.in_trouble(ledger, destination, names, publications)
     problems = list(trouble.values())
     renewed, signed = None, publish.Signed([], [])
     if keys:
@@ -96,7 +103,14 @@ def attempt(
         except LedgerError as problem:
             problems.append(problem)
         signed = publish.publish(
-            ledger, keys, refresh=refresh, force=force, without=trouble, dry_run=dry_run, progress=progress
+            ledger,
+            keys,
+            refresh=refresh,
+            force=force,
+            without=trouble,
+            dry_run=dry_run,
+            progress=progress,
+            documents_=read,
         )
     if dry_run and renewed:  # what it would have made due was rolled back with it
         ci = {name for name in names if name.startswith(f"{ciroot.CI}/")}
@@ -106,21 +120,29 @@ def attempt(
     if not dry_run:
         # The ledger is read inside the lock: who waited for another publisher must not write what that superseded.
         with destination.locked():
-            written = _write(ledger, destination, everything=everything)
+            written, expired = _write(ledger, destination, publications, Pool(ledger, read), everything=everything)
             changed = written.changed
-            problems += [*written.problems.values(), *_rejected(ledger, destination, changed)]
+            looked_at = [view for view in changed if view not in expired]
+            problems += [*written.problems.values(), *_rejected(ledger, destination, looked_at)]
     once = list({str(problem): problem for problem in problems}.values())  # seen before signing, and met when writing
     return Attempt(Emitted(signed.repositories, changed), renewed.version if renewed else None, once)
 
 
-def _write(ledger: Ledger, destination: Destination, *, everything: bool) -> tree.Written:
+def _write(
+    ledger: Ledger, destination: Destination, publications: Publications, pool: Pool, *, everything: bool
+) -> tuple[tree.Written, set[str]]:
+    """What was written, and the closed views that are expired: they wait for their removal, as they should."""
     everything = everything or not destination.names("pool")  # whatever is remembered of a place that is empty now
     with ledger.reading() as connection:
         position = reached.newest_position(connection)
         names = _to_write(connection, destination.key, everything=everything)
-    written = tree.write(ledger, destination, names)
-    reached.remember(ledger.engine, destination.key, position, written.versions, written.problems)
-    return written
+        noted = reached.noted(connection, destination.key)
+        expired = state.expired_closed_views(connection, ledger.now)
+        if destination.exclusive:
+            publications.look_ahead(sorted(names)[:TOGETHER], 2, connection)
+    written = tree.write(ledger, destination, names, publications=publications, pool=pool)
+    reached.remember(ledger.engine, destination.key, noted, position, written.versions, written.problems)
+    return written, expired
 
 
 def _to_write(connection: Connection, place: str, *, everything: bool) -> dict[str, int]:
@@ -130,8 +152,5 @@ def _to_write(connection: Connection, place: str, *, everything: bool) -> dict[s
 
 def _rejected(ledger: Ledger, destination: Destination, views: list[str]) -> list[LedgerError]:
     """What a client says of the views that were just written."""
-    with ledger.reading() as connection:
-        expired = state.expired_closed_views(connection, ledger.now)  # they wait for their removal, as they should
-    looked_at = [view for view in views if view not in expired]
-    _, findings = verify.check_views(destination, looked_at, now=from_epoch(ledger.now))
+    _, findings = verify.check_views(destination, views, now=from_epoch(ledger.now))
     return [PublicationRejected(view=found.view, problem=f"{found.kind}: {found.message}") for found in findings]

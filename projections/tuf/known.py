@@ -25,9 +25,10 @@ from sqlalchemy import Connection, text
 from ledger.codec import decode
 from ledger.domain.events import BundleExported, MetadataPublished, VersionsRaised, ViewPublished
 from ledger.store import events
-from projections.tuf import state, tree
+from projections.tuf import state
 from projections.tuf.ahead import shown_views
 from projections.tuf.drafts import first_shown
+from projections.tuf.pool import document_file
 from projections.tuf.verify import Start
 
 _RANK = {"ci": 0, "held": 1, "production": 2, "wave": 3}
@@ -137,7 +138,7 @@ class _Reader:
         known, pool = self.known, f"pool/{publication.repository}"
         at = publication.views[-1].version
         for document in publication.documents:
-            data = tree.document_file(self.connection, publication.repository, document)
+            data = document_file(self.connection, publication.repository, document)
             self._file(f"{pool}/{document.version}.targets.json", _digest(data), at)
             self.positions[document.version] = position
         self._roots(pool, publication.root_version, at)
@@ -188,7 +189,7 @@ class _Reader:
     def _past(self, seen: _Seen) -> Past:
         version = seen.shown.targets_version
         document = first_shown(self.connection, self.positions[version], version)
-        targets = tree.document_file(self.connection, self.known.repository, document)
+        targets = document_file(self.connection, self.known.repository, document)
         files = {
             "timestamp.json": seen.shown.timestamp.encode(),
             "snapshot.json": seen.shown.snapshot.encode(),

@@ -15,6 +15,7 @@ from ledger.store import events
 from ledger.tuf import note, roots
 from ledger.tuf.online import OnlineKeys
 from projections.tuf import state
+from projections.tuf.drafts import Documents
 
 REPLACED_SECONDS = 86_400
 """How long a replaced online key signs along, from the publication that shows the root without it: clients that are in
@@ -57,10 +58,11 @@ class Moment:
     views: dict[str, list[state.View]]
     published: dict[str, dict[str, state.Published]]
     before: dict[str, state.GivenOut]
+    documents: Documents
 
     @classmethod
-    def read(cls, connection: Connection, keys: OnlineKeys, names: Sequence[str], now: int) -> Moment:
-        """Read the head, the roots, the versions and the views."""
+    def read(cls, connection: Connection, keys: OnlineKeys, names: Sequence[str], now: int, read: Documents) -> Moment:
+        """Read the head, the roots, the versions and the views; `read` are the documents that were read before."""
         factory, head = _factory(connection), events.head(connection)
         return cls(
             keys,
@@ -70,6 +72,7 @@ class Moment:
             state.views_of(connection, names),
             state.published_of(connection, names),
             state.given_out(connection, names),
+            read,
         )
 
     @cached_property

@@ -37,7 +37,7 @@ from ledger.tuf import documents, note, signing
 from ledger.tuf.documents import FileMeta
 from ledger.tuf.online import OnlineKeys
 from projections.tuf import drafts, state, steps
-from projections.tuf.drafts import Draft, draft
+from projections.tuf.drafts import Documents, Draft, draft
 from projections.tuf.moment import Moment, Trust
 
 BATCH = 100  # repositories that are read and recorded together
@@ -68,12 +68,15 @@ def publish(
     without: Collection[str] = (),
     dry_run: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    documents_: Documents | None = None,
 ) -> Signed:
     """Sign what is not signed yet; returns the repositories that got a publication, or would get one.
 
     With `refresh` also what grows old, with `force` everything; `without` those repositories. Many are read and
-    recorded at once: a refresh of a thousand tags is a few transactions.
+    recorded at once: a refresh of a thousand tags is a few transactions. `documents_` keeps those
+    that it reads.
     """
+    read = documents_ or Documents()
     with ledger.reading() as connection:
         names = set(state.due(connection, ledger.now, refresh=refresh))
         seen = state.newest_publications(connection)
@@ -83,9 +86,9 @@ def publish(
     todo = sorted(names.difference(without))
     for start in range(0, len(todo), BATCH):
         part = todo[start : start + BATCH]
-        for repository in _publish_many(ledger, keys, part, seen, signed, dry_run=dry_run):
+        for repository in _publish_many(ledger, keys, part, seen, signed, read, dry_run=dry_run):
             try:
-                if _publish_one(ledger, keys, repository, dry_run=dry_run):
+                if _publish_one(ledger, keys, repository, read, dry_run=dry_run):
                     signed.repositories.append(repository)
             except LedgerError as problem:
                 signed.problems.append(problem)  # one repository in trouble must not let the others expire
@@ -105,11 +108,19 @@ def metadata_of(connection: Connection, repository: str, wave: str, version: int
 
 def prepare(connection: Connection, keys: OnlineKeys, repository: str, now: int) -> _Publication:
     """The next publication of a repository with all its documents, to be signed outside any lock."""
-    return _Publication.read(Moment.read(connection, keys, [repository], now), connection, repository, whole=True)
+    moment = Moment.read(connection, keys, [repository], now, Documents())
+    return _Publication.read(moment, connection, repository, whole=True)
 
 
 def _publish_many(
-    ledger: Ledger, keys: OnlineKeys, names: Sequence[str], seen: Mapping[str, int], signed: Signed, *, dry_run: bool
+    ledger: Ledger,
+    keys: OnlineKeys,
+    names: Sequence[str],
+    seen: Mapping[str, int],
+    signed: Signed,
+    read: Documents,
+    *,
+    dry_run: bool,
 ) -> list[str]:
     """Sign repositories that are due as far as their publications at the positions `seen`, in one transaction.
 
@@ -118,7 +129,7 @@ def _publish_many(
     overtaken: list[str] = []
     ready: list[tuple[_Publication, int, MetadataPublished]] = []
     with ledger.reading() as connection:
-        moment = Moment.read(connection, keys, names, ledger.now)
+        moment = Moment.read(connection, keys, names, ledger.now, read)
         drawn = []
         several = steps.pending(connection, names)
         for name in names:
@@ -145,7 +156,7 @@ def _publish_many(
     return [*overtaken, *(p.repository for p, _, _ in ready if p.repository not in done)]
 
 
-def _publish_one(ledger: Ledger, keys: OnlineKeys, repository: str, *, dry_run: bool) -> bool:
+def _publish_one(ledger: Ledger, keys: OnlineKeys, repository: str, read: Documents, *, dry_run: bool) -> bool:
     """Sign one repository that others publish at the same time; False if there is nothing left to do."""
     lost, published = 0, False
     while True:
@@ -153,7 +164,7 @@ def _publish_one(ledger: Ledger, keys: OnlineKeys, repository: str, *, dry_run: 
             if repository not in state.due(connection, ledger.now, refresh=True):
                 return published  # whoever won the race published all that was due
             version = events.stream_version(connection, state.stream_of(repository))
-            publications = _next(connection, keys, repository, ledger.now)
+            publications = _next(connection, keys, repository, ledger.now, read)
         publication, event = _sign_first(publications)
         try:
             with ledger.writing(dry_run=dry_run) as session:
@@ -168,9 +179,9 @@ def _publish_one(ledger: Ledger, keys: OnlineKeys, repository: str, *, dry_run: 
             return True
 
 
-def _next(connection: Connection, keys: OnlineKeys, repository: str, now: int) -> list[_Publication]:
+def _next(connection: Connection, keys: OnlineKeys, repository: str, now: int, read: Documents) -> list[_Publication]:
     """The publications that lead to what a repository is to show, that one last: clients follow root by root."""
-    moment = Moment.read(connection, keys, [repository], now)
+    moment = Moment.read(connection, keys, [repository], now, read)
     between = [
         replace(moment, trust={steps.PRODUCTION: step.trust}, views={repository: step.views})
         for step in steps.pending(connection, [repository]).get(repository, [])
@@ -222,7 +233,7 @@ class _Publication:
             trust,
             before,
             before.version,
-            [draft(connection, repository, v, shown.get(v.view), moment.now, whole=again) for v in views],
+            [draft(connection, repository, v, shown, moment.now, moment.documents, whole=again) for v in views],
             [published for published in shown.values() if published.view not in live],
         )
 

@@ -12,8 +12,9 @@ Rules of this module:
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine
 
 from ledger.store import bulk
 from ledger.store import engine as store
@@ -22,36 +23,53 @@ _ALL = ""  # the row of all repositories but those that have their own
 
 _UNREACHED = """
 SELECT p.repository, coalesce(o.position, a.position, 0) FROM release_publication p
-LEFT JOIN reached o ON o.destination = :destination AND o.repository = p.repository
-LEFT JOIN reached a ON a.destination = :destination AND a.repository = ''
+LEFT JOIN reached o ON o.destination = ? AND o.repository = p.repository
+LEFT JOIN reached a ON a.destination = ? AND a.repository = ''
 WHERE p.position > coalesce(o.position, a.position, 0)
 """
 
 
 def unreached(connection: Connection, destination: str) -> dict[str, int]:
     """The repositories whose newest publication is not known to be there, and up to which position they are."""
-    return _pairs(connection, _UNREACHED, {"destination": destination})
+    return _pairs(connection, _UNREACHED, (destination, destination))
 
 
 def newest_position(connection: Connection) -> int:
     """The position of the newest publication of all."""
-    return int(connection.execute(text("SELECT max(position) FROM release_publication")).scalar() or 0)
+    ((position,),) = bulk.query(connection, "SELECT max(position) FROM release_publication").fetchall()
+    return int(position or 0)
+
+
+class Noted(NamedTuple):
+    """What is remembered: the version of each repository that reached some destination, and the marks of one."""
+
+    written: dict[str, int]
+    marks: dict[str, int]
+
+
+def noted(connection: Connection, destination: str) -> Noted:
+    """What is remembered."""
+    marks = "SELECT repository, position FROM reached WHERE destination = ?"
+    return Noted(
+        _pairs(connection, "SELECT repository, version FROM written", ()), _pairs(connection, marks, (destination,))
+    )
 
 
 def remember(
-    engine: Engine, destination: str, position: int, versions: Mapping[str, int], failed: Collection[str]
+    engine: Engine,
+    destination: str,
+    before: Noted,
+    position: int,
+    versions: Mapping[str, int],
+    failed: Collection[str],
 ) -> None:
     """Keep that all publications up to a position are there, but for the repositories that failed.
 
-    `versions` are those that each repository's timestamps have there.
+    `before` is what was remembered, `versions` are those that each repository's timestamps have there.
     """
     marks = {_ALL: position, **dict.fromkeys(failed, 0)}
-    with store.reading(engine) as connection:
-        written = _pairs(connection, "SELECT repository, version FROM written", {})
-        own = "SELECT repository, position FROM reached WHERE destination = :destination"
-        marked = _pairs(connection, own, {"destination": destination})
-    news = [(name, version) for name, version in versions.items() if written.get(name, 0) < version]
-    if not news and marked == marks:
+    news = [(name, version) for name, version in versions.items() if before.written.get(name, 0) < version]
+    if not news and before.marks == marks:
         return
     with store.writing(engine) as connection:
         bulk.execute(
@@ -69,5 +87,5 @@ def remember(
         )
 
 
-def _pairs(connection: Connection, statement: str, values: Mapping[str, str]) -> dict[str, int]:
-    return {str(name): int(number) for name, number in connection.execute(text(statement), values)}
+def _pairs(connection: Connection, statement: str, values: tuple[str, ...]) -> dict[str, int]:
+    return {str(name): int(number) for name, number in bulk.query(connection, statement, values).fetchall()}

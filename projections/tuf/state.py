@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
+from ledger.store.bulk import query
 from ledger.tuf.documents import FileMeta
 
 TIMESTAMP_SECONDS = 7 * 86_400  # after that without a refresh every client fails closed, and heals at the next one
@@ -28,7 +29,7 @@ SELECT v.repository FROM release_view v LEFT JOIN release_published p ON p.view 
 WHERE p.view IS NULL OR p.targets_version <> v.version OR p.content_position <> v.content_position
 UNION
 SELECT p.repository FROM release_published p LEFT JOIN release_view v ON v.view = p.view
-WHERE (v.view IS NULL AND NOT p.closed) OR (p.closed AND p.timestamp_expires + :grace <= :now)
+WHERE (v.view IS NULL AND NOT p.closed) OR (p.closed AND p.timestamp_expires + ? <= ?)
 UNION
 SELECT v.repository FROM release_raised r JOIN release_view v ON v.repository = r.repository
 LEFT JOIN release_publication p ON p.repository = r.repository WHERE p.position IS NULL OR p.position < r.position
@@ -41,8 +42,8 @@ JOIN release_publication p ON p.repository = 'production/' || t.name WHERE a.mov
 """
 
 _AGED = """
-SELECT repository FROM release_published WHERE NOT closed AND (2 * :now >= signed_at + timestamp_expires
-OR (content_position IS NOT NULL AND 2 * (snapshot_expires - :now) <= :ci))
+SELECT repository FROM release_published WHERE NOT closed AND (? >= signed_at + timestamp_expires
+OR (content_position IS NOT NULL AND 2 * (snapshot_expires - ?) <= ?))
 """
 
 
@@ -114,22 +115,26 @@ def stream_of(repository: str) -> str:
 
 def due(connection: Connection, now: int, *, refresh: bool = False) -> list[str]:
     """The repositories that a publication would change; with `refresh`, also those that grow old."""
-    found = set(connection.execute(text(_DUE), {"now": now, "grace": GRACE_SECONDS}).scalars())
+    found = {str(name) for (name,) in query(connection, _DUE, (GRACE_SECONDS, now)).fetchall()}
     if refresh:
-        found |= set(connection.execute(text(_AGED), {"now": now, "ci": CI_SECONDS}).scalars())
+        found |= {str(name) for (name,) in query(connection, _AGED, (2 * now, now, CI_SECONDS)).fetchall()}
     return sorted(found)
 
 
 def repositories(connection: Connection) -> list[str]:
     """All repositories that ever were published."""
-    return list(connection.execute(text("SELECT repository FROM release_publication ORDER BY repository")).scalars())
+    return [
+        name
+        for (name,) in query(connection, "SELECT repository FROM release_publication ORDER BY repository").fetchall()
+    ]
 
 
 def newest_publications(connection: Connection, repository: str | None = None) -> dict[str, int]:
     """The position of the last publication of each repository, or of one."""
     statement = "SELECT repository, position FROM release_publication"
-    where = " WHERE repository = :repository" if repository else ""
-    return dict(connection.execute(text(statement + where), {"repository": repository} if repository else {}).all())
+    if repository is not None:
+        return dict(query(connection, f"{statement} WHERE repository = ?", (repository,)).fetchall())
+    return dict(query(connection, statement).fetchall())
 
 
 def views(connection: Connection, repository: str) -> list[View]:
@@ -187,14 +192,14 @@ def given_out(connection: Connection, names: Sequence[str]) -> dict[str, GivenOu
 
 def _in(connection: Connection, statement: str, names: Sequence[str]) -> Iterator[Any]:
     for start in range(0, len(names), _IN):
-        part = {f"n{place}": name for place, name in enumerate(names[start : start + _IN])}
-        yield from connection.execute(text(statement.format(", ".join(f":{key}" for key in part))), part)
+        part = tuple(names[start : start + _IN])
+        yield from query(connection, statement.format(", ".join("?" * len(part))), part).fetchall()
 
 
 def expired_closed_views(connection: Connection, now: int) -> set[str]:
     """The closed views whose last timestamp has expired, and that are not removed yet."""
-    statement = text("SELECT view FROM release_published WHERE closed AND timestamp_expires <= :now")
-    return set(connection.execute(statement, {"now": now}).scalars())
+    statement = "SELECT view FROM release_published WHERE closed AND timestamp_expires <= ?"
+    return {view for (view,) in query(connection, statement, (now,)).fetchall()}
 
 
 def newest_version(connection: Connection, repository: str) -> int:
@@ -204,66 +209,65 @@ def newest_version(connection: Connection, repository: str) -> int:
 
 def raised(connection: Connection, repository: str) -> Raised:
     """The versions that a ledger that is lost gave out, 0 where none is known."""
-    statement = text("SELECT metadata, targets, position FROM release_raised WHERE repository = :repository")
-    row = connection.execute(statement, {"repository": repository}).first()
+    statement = "SELECT metadata, targets, position FROM release_raised WHERE repository = ?"
+    row = query(connection, statement, (repository,)).fetchone()
     return Raised(0, 0, 0) if row is None else Raised(*row)
 
 
 def resigned_at(connection: Connection, repository: str, version: int) -> int | None:
     """The position of the event that signed a live document anew under that version; None for none."""
-    statement = text("SELECT position FROM release_resigned WHERE repository = :repository AND version = :version")
-    return connection.execute(statement, {"repository": repository, "version": version}).scalar()
+    statement = "SELECT position FROM release_resigned WHERE repository = ? AND version = ?"
+    row = query(connection, statement, (repository, version)).fetchone()
+    return row[0] if row else None
 
 
 def document(connection: Connection, repository: str, version: int) -> Shown | None:
     """A targets document that was shown, None when it never was."""
-    statement = text(
-        "SELECT keyid, signature, position FROM release_document WHERE repository = :repository AND version = :version"
-    )
-    row = connection.execute(statement, {"repository": repository, "version": version}).first()
+    statement = "SELECT keyid, signature, position FROM release_document WHERE repository = ? AND version = ?"
+    row = query(connection, statement, (repository, version)).fetchone()
     return None if row is None else Shown(*row)
 
 
 def online_keyids(connection: Connection, kind: str) -> dict[str, str]:
     """The keyids of the online keys of ``production`` or ``ci``, by role."""
-    statement = text("SELECT role, keyid FROM release_online_key WHERE repository = :kind")
-    return dict(connection.execute(statement, {"kind": kind}).all())
+    return dict(
+        query(connection, "SELECT role, keyid FROM release_online_key WHERE repository = ?", (kind,)).fetchall()
+    )
 
 
 def replaced_keys(connection: Connection, kind: str) -> list[Replaced]:
     """The online keys of ``production`` or ``ci`` that ever were replaced, in that order."""
-    statement = text(
+    statement = (
         "SELECT role, keyid, replaced_at, (SELECT max(r.version) FROM release_root r "
         "WHERE r.repository = k.repository AND r.position < k.position) "
-        "FROM release_replaced_key k WHERE repository = :kind ORDER BY position"
+        "FROM release_replaced_key k WHERE repository = ? ORDER BY position"
     )
-    return [Replaced(*row) for row in connection.execute(statement, {"kind": kind})]
+    return [Replaced(*row) for row in query(connection, statement, (kind,)).fetchall()]
 
 
 def oldest_shown_root(connection: Connection, kind: str) -> int:
     """The lowest version of a root that a repository of ``production`` or ``ci`` shows as its newest; 0 for none."""
-    statement = text("SELECT min(root_version) FROM release_publication WHERE repository LIKE :kind")
-    return int(connection.execute(statement, {"kind": f"{kind}/%"}).scalar() or 0)
+    statement = "SELECT min(root_version) FROM release_publication WHERE repository LIKE ?"
+    ((version,),) = query(connection, statement, (f"{kind}/%",)).fetchall()
+    return int(version or 0)
 
 
 def roots(connection: Connection, kind: str) -> list[tuple[int, bytes]]:
     """The root chain of ``production`` or ``ci``, oldest first."""
-    statement = text("SELECT version, metadata FROM release_root WHERE repository = :kind ORDER BY version")
-    return [(version, metadata.encode()) for version, metadata in connection.execute(statement, {"kind": kind})]
+    statement = "SELECT version, metadata FROM release_root WHERE repository = ? ORDER BY version"
+    return [(version, metadata.encode()) for version, metadata in query(connection, statement, (kind,)).fetchall()]
 
 
 def newest_root(connection: Connection, kind: str) -> tuple[int, bytes]:
     """The newest root of ``production`` or ``ci``."""
-    statement = text(
-        "SELECT version, metadata FROM release_root WHERE repository = :kind ORDER BY version DESC LIMIT 1"
-    )
-    version, metadata = connection.execute(statement, {"kind": kind}).one()
+    statement = "SELECT version, metadata FROM release_root WHERE repository = ? ORDER BY version DESC LIMIT 1"
+    ((version, metadata),) = query(connection, statement, (kind,)).fetchall()
     return version, metadata.encode()
 
 
 def ci_targets(connection: Connection, tag: str) -> dict[str, bytes]:
     """The CI targets with a tag, as canonical JSON by name."""
-    statement = text(
-        "SELECT t.name, t.body FROM release_ci_tag g JOIN release_ci_target t ON t.name = g.name WHERE g.tag = :tag"
+    statement = (
+        "SELECT t.name, t.body FROM release_ci_tag g JOIN release_ci_target t ON t.name = g.name WHERE g.tag = ?"
     )
-    return {name: body.encode() for name, body in connection.execute(statement, {"tag": tag})}
+    return {name: body.encode() for name, body in query(connection, statement, (tag,)).fetchall()}

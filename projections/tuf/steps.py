@@ -16,9 +16,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from ledger.store import events
+from ledger.store.bulk import query
 from projections import at
 from projections.releases import Releases
 from projections.tuf import state
@@ -70,11 +71,10 @@ def _shown_roots(connection: Connection, names: Sequence[str]) -> dict[str, int]
 
 def _recorded_roots(connection: Connection, after: int) -> list[tuple[int, int]]:
     """Version and position of the roots above one, oldest first."""
-    statement = text(
-        "SELECT version, position FROM release_root WHERE repository = 'production' AND version > :after "
-        "ORDER BY version"
+    statement = (
+        "SELECT version, position FROM release_root WHERE repository = 'production' AND version > ? ORDER BY version"
     )
-    return [(version, position) for version, position in connection.execute(statement, {"after": after})]
+    return [(version, position) for version, position in query(connection, statement, (after,)).fetchall()]
 
 
 def _topics() -> list[str]:
@@ -112,7 +112,7 @@ def _moments(
 def _streams(connection: Connection, names: Sequence[str]) -> set[str]:
     """The streams that the views of repositories come from."""
     tags = {name.partition("/")[2] for name in names}
-    waves = connection.execute(text("SELECT wave, tag FROM release_wave"))
+    waves = query(connection, "SELECT wave, tag FROM release_wave").fetchall()
     return {"trust", *(f"tag:{tag}" for tag in tags), *(f"wave:{wave}" for wave, tag in waves if tag in tags)}
 
 

@@ -16,34 +16,23 @@ Rules of this module (DESIGN §4; the crash case is named at each step of `_writ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
-
-from sqlalchemy import Connection
 
 from ledger.codec import decode
 from ledger.domain.errors import LedgerError
-from ledger.domain.events import DocumentPublished, MetadataPublished, ViewPublished
+from ledger.domain.events import MetadataPublished, ViewPublished
 from ledger.session import Ledger
 from ledger.store import events
-from ledger.tuf import documents
-from projections.tuf import cosigned, state
+from projections.tuf import state
 from projections.tuf.ahead import (
-    Newest,
-    newest_first,
     refuse_if_ahead,
     shown_views,
     version_of,
 )
 from projections.tuf.destination import Destination, DestinationHasOtherBytes
-from projections.tuf.drafts import first_shown, offline_document
-
-
-class File(NamedTuple):
-    """A versioned file of the pool."""
-
-    path: str
-    data: bytes
+from projections.tuf.pool import File, Pool
+from projections.tuf.recorded import TOGETHER, Newest, Publications
 
 
 class _Place(NamedTuple):
@@ -79,6 +68,14 @@ class _Step(NamedTuple):
     last: frozenset[str]
 
 
+class _Source(NamedTuple):
+    """Where all of it comes from."""
+
+    ledger: Ledger
+    publications: Publications
+    pool: Pool
+
+
 class Written(NamedTuple):
     """What a write did: views whose timestamp changed, the version each repository is at, and what went wrong."""
 
@@ -92,6 +89,9 @@ def write(
     destination: Destination,
     names: Mapping[str, int],
     progress: Callable[[int, int], None] | None = None,
+    *,
+    publications: Publications | None = None,
+    pool: Pool | None = None,
 ) -> Written:
     """Write what the destination lacks, a repository at a time; one in trouble does not keep the others from it.
 
@@ -103,11 +103,17 @@ def write(
         names: The repositories to look at, each with the position up to which its publications are known to be there
             to their last step; 0: nothing is known.
         progress: Told after each repository.
+        publications: Reads them, and keeps what was read before.
+        pool: The same for their files.
     """
-    written, roots = Written([], {}, {}), _Roots(ledger)
-    for place, (repository, complete) in enumerate(sorted(names.items())):
+    written, source = Written([], {}, {}), _Source(ledger, publications or Publications(ledger), pool or Pool(ledger))
+    todo = sorted(names)
+    for place, repository in enumerate(todo):
+        # Where there is no lock, what was read before the others wrote is not to be written.
+        if place % TOGETHER == 0 and destination.exclusive:
+            source.publications.look_ahead(todo[place : place + TOGETHER], 2)
         try:
-            newest = _write_repository(ledger, destination, roots, repository, complete, written.changed)
+            newest = _write_repository(source, destination, repository, names[repository], written.changed)
             if newest:
                 written.versions[repository] = newest.views[-1].version
         except LedgerError as problem:
@@ -117,73 +123,18 @@ def write(
     return written
 
 
-def document_file(connection: Connection, repository: str, document: DocumentPublished) -> bytes:
-    """A targets document as clients get it."""
-    online = (document.keyid, document.signature)
-    if document.wave is None:
-        assert document.signed is not None  # a CI document is kept where it was shown first
-        shown = state.document(connection, repository, document.version)
-        assert shown is not None  # the publication that shows it first is recorded
-        also = cosigned.signatures(connection, repository, document.version, shown.position)
-        return documents.file_bytes(document.signed.encode(), [*also, online])
-    offline = offline_document(connection, repository, document.wave, document.version)
-    return documents.file_bytes(offline.signed, [*offline.offline, online])
-
-
-class _Roots:
-    """The root chains, read once: they only grow."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._known: dict[str, list[tuple[int, bytes]]] = {}
-
-    def until(self, kind: str, version: int) -> list[tuple[int, bytes]]:
-        """The chain of ``production`` or ``ci`` up to a version, oldest first."""
-        if kind not in self._known or self._known[kind][-1][0] < version:
-            with self._ledger.reading() as connection:
-                self._known[kind] = state.roots(connection, kind)
-        return [root for root in self._known[kind] if root[0] <= version]
-
-
-def _pool_files(ledger: Ledger, roots: _Roots, publication: MetadataPublished, *, cut: bool) -> Iterator[File]:
-    """The versioned files of a publication, in the order they are written; the last snapshot comes last of all.
-
-    Those that it shows first and, in a backlog that is `cut`, all that it shows.
-    """
-    repository = publication.repository
-    pool = f"pool/{repository}"
-    for version, metadata in roots.until(repository.partition("/")[0], publication.root_version):
-        yield File(f"{pool}/{version}.root.json", metadata)
-    first = {document.version: document for document in publication.documents}
-    shown = {view.targets_version for view in publication.views} if cut else set()
-    for version in [*sorted(shown - first.keys()), *first]:
-        with ledger.reading() as connection:
-            document = first.get(version) or _shown_before(connection, repository, version)
-            data = document_file(connection, repository, document)
-        yield File(f"{pool}/{document.version}.targets.json", data)
-    for view in publication.views:
-        yield File(f"{pool}/{view.version}.snapshot.json", view.snapshot.encode())
-
-
-def _shown_before(connection: Connection, repository: str, version: int) -> DocumentPublished:
-    """A targets document, from the event that showed it first."""
-    shown = state.document(connection, repository, version)
-    assert shown is not None  # a publication after that shows it, too
-    return first_shown(connection, shown.position, version)
-
-
 def _write_repository(
-    ledger: Ledger, destination: Destination, roots: _Roots, repository: str, complete: int, changed: list[str]
+    source: _Source, destination: Destination, repository: str, complete: int, changed: list[str]
 ) -> MetadataPublished | None:
     """Write the backlog of a repository, one publication in memory at a time; the newest, if it has one to write."""
     while True:
-        begun_at = 0 if destination.exclusive else _stream_version(ledger, repository)
-        backlog = _backlog(ledger, destination, repository, complete)
+        begun_at = 0 if destination.exclusive else _stream_version(source.ledger, repository)
+        backlog = _backlog(source.publications, destination, repository, complete)
         for place in backlog.places:
-            step = _step(ledger, roots, repository, place, backlog)
+            step = _step(source, repository, place, backlog)
             changed.extend(name for name in _write(destination, step) if name not in changed)
         # Where there is no lock others may have published meanwhile, and removed what was made again here.
-        if destination.exclusive or _stream_version(ledger, repository) == begun_at:
+        if destination.exclusive or _stream_version(source.ledger, repository) == begun_at:
             return backlog.newest.publication if backlog.places else None
 
 
@@ -192,7 +143,7 @@ def _stream_version(ledger: Ledger, repository: str) -> int:
         return events.stream_version(connection, state.stream_of(repository))
 
 
-def _backlog(ledger: Ledger, destination: Destination, repository: str, complete: int) -> _Backlog:
+def _backlog(publications: Publications, destination: Destination, repository: str, complete: int) -> _Backlog:
     """The publications to write: the newest, those before it that the destination lacks, and one more.
 
     That one has all its files, but may have been killed before its closed views got their last timestamp, or before
@@ -204,7 +155,7 @@ def _backlog(ledger: Ledger, destination: Destination, repository: str, complete
     newer: set[str] = set()
     cut = False
     begun = False  # whether all that is to be written was seen: the publication before it only tells its root
-    for version, position, event in newest_first(ledger, repository, at_once=2):
+    for version, position, event in publications.newest_first(repository, at_once=2):
         if not isinstance(event, MetadataPublished):
             newest = newest if newest.publication else Newest(None, max(newest.raised, event.metadata))
             begun = cut = True
@@ -256,13 +207,13 @@ def _finished(destination: Destination, publication: MetadataPublished) -> bool:
     )
 
 
-def _step(ledger: Ledger, roots: _Roots, repository: str, place: _Place, backlog: _Backlog) -> _Step:
+def _step(source: _Source, repository: str, place: _Place, backlog: _Backlog) -> _Step:
     newest = place is backlog.places[-1]
-    publication = backlog.newest.publication if newest else _publication(ledger, repository, place.version)
+    publication = backlog.newest.publication if newest else _publication(source.ledger, repository, place.version)
     assert publication is not None  # it is the last of the places
     return _Step(
         publication,
-        list(_pool_files(ledger, roots, publication, cut=backlog.cut)),
+        list(source.pool.files(publication, cut=backlog.cut)),
         shown_views(publication, backlog.gone),
         range(place.root_before + 1, publication.root_version + 1),
         place.last,

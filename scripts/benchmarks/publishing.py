@@ -7,7 +7,8 @@ Rules of this module:
   same payloads to an SQLite database of the same settings in as many transactions. It reads, decides, checks nothing.
 * The client that checks each publication is timed apart.
 * The CPU of a refresh is compared with python-tuf's objects: root, targets, snapshot and timestamp are parsed, the two
-  are changed, signed, verified, serialized and written, without fsync. They keep no history.
+  are changed, signed, verified, serialized and written, each file synced, as `Metadata.to_file` does it.
+  They keep no history.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class Noted(Directory):
 
     def settle(self) -> None:
         """Directories."""
-        self.steps += [("sync", str(made.relative_to(self.root.parent)), b"") for made in self._unsettled]
+        self.steps += [("sync", os.path.relpath(made, self.root.parent), b"") for made in self._unsettled]
         super().settle()
 
 
@@ -282,12 +283,12 @@ def _as_tuf_does_it(tree: Directory, made: Made, tags: Sequence[str], now: int, 
         snapshot.signed.version = version + 1
         snapshot.signed.meta["targets.json"] = MetaFile.from_data(targets.signed.version, data, ["sha256"])
         file = _signed_by_tuf(root, made, "snapshot", snapshot)
+        snapshot.to_file(str(scratch / f"{version + 1}.snapshot.json"))
         timestamp.signed.version = version + 1
         timestamp.signed.expires = from_epoch(now + TIMESTAMP_SECONDS)
         timestamp.signed.snapshot_meta = MetaFile.from_data(version + 1, file, ["sha256"])
-        stamp = _signed_by_tuf(root, made, "timestamp", timestamp)
-        (scratch / "snapshot.json").write_bytes(file)  # as `Metadata.to_file` leaves them: without fsync
-        (scratch / "timestamp.json").write_bytes(stamp)
+        _signed_by_tuf(root, made, "timestamp", timestamp)
+        timestamp.to_file(str(scratch / "timestamp.json"))
     return time.process_time() - begun
 
 

@@ -13,8 +13,8 @@ from ledger.domain.errors import StorageFailure
 from ledger.domain.events import MetadataPublished
 from ledger.store import engine as store
 from projections import runner
-from projections.tuf.ahead import newest_of
 from projections.tuf.destination import DestinationHasOtherBytes, DestinationPathRefused, Directory
+from projections.tuf.recorded import Publications
 from projections.tuf.state import TIMESTAMP_SECONDS
 from tests.emitter.stages import under_way
 from tests.support import DAY, Client, Factory, device
@@ -115,7 +115,7 @@ def test_a_forged_removal_deletes_nothing(running: Factory, tree: Directory, tmp
     """Even when it is an event of the ledger."""
     victim = tmp_path / "victim"
     victim.mkdir()
-    last = newest_of(running.ledger, "production/release").publication
+    last = Publications(running.ledger).newest_of("production/release").publication
     assert last is not None
     forged = MetadataPublished(last.repository, last.root_version, (), last.views, last.closed, ("../victim",))
     with running.ledger.writing() as session:

@@ -9,8 +9,9 @@ import pytest
 
 from ledger.application.resign import Versions
 from projections.tuf import emitter, reached
-from projections.tuf.ahead import highest_versions, newest_of
+from projections.tuf.ahead import highest_versions
 from projections.tuf.destination import DestinationAhead, Directory
+from projections.tuf.recorded import Publications
 from tests.emitter.stages import under_way
 from tests.emitter.test_emitter_crashes import Failing, PowerCut, Recording
 from tests.support import DAY, HOUR, Client, Factory, device, files
@@ -99,7 +100,7 @@ def test_after_a_raise_nothing_older_is_written(running: Factory, tree: Director
     after = files(tree.root)
     pool = {path: data for path, data in before.items() if path.startswith("pool/")}
     assert {path: after[path] for path in pool} == pool
-    newest = newest_of(restored.ledger, "production/release").publication
+    newest = Publications(restored.ledger).newest_of("production/release").publication
     assert newest is not None
     assert min(view.version for view in newest.views) > highest.metadata
     assert client.poll(tree, "production/release", "production/release", restored.now) == (
@@ -121,7 +122,7 @@ class Watched(Directory):
         super().__init__(root)
         self.touched: set[str] = set()
 
-    def _at(self, path: str) -> Path:
+    def _at(self, path: str) -> str:
         parts = path.split("/")
         self.touched.add("/".join(parts[1:3] if parts[0] == "pool" else parts[:2]))
         return super()._at(path)

@@ -20,7 +20,7 @@ from ledger.domain.errors import NotFound
 from ledger.domain.events import MetadataPublished, VersionsRaised
 from ledger.domain.values import from_epoch
 from ledger.store import events
-from projections.tuf import checkup, inspection, known, publish, tree
+from projections.tuf import checkup, inspection, known, pool, publish
 from projections.tuf.destination import DestinationUnusable, Directory
 from projections.tuf.objects import open_url
 from projections.tuf.verify import Finding, Start, refresh
@@ -368,7 +368,7 @@ def every_past(factory: Factory, repository: str) -> list[known.Past]:
                 {
                     "timestamp.json": view.timestamp.encode(),
                     "snapshot.json": view.snapshot.encode(),
-                    "targets.json": tree.document_file(connection, repository, reader[view.targets_version]),
+                    "targets.json": pool.document_file(connection, repository, reader[view.targets_version]),
                 },
             )
             for publication in publications
