@@ -296,7 +296,7 @@ class Check:
         if watch.acted == 0:
             self._quiet(device, seat, route, trusted, row)
         fitting = sorted(self.world.fits(device.uuid, trusted.targets), key=self.world.number_of.__getitem__)
-        device.offered = fitting[-1] if fitting else None
+        device.offered, device.view = fitting[-1] if fitting else None, route.view
         self._held(device, route, frozenset(trusted.targets), row, quiet=watch.acted == 0)
         seat.last = route
 

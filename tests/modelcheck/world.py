@@ -54,6 +54,7 @@ class Device:
     present: bool = True
     target: str | None = None
     offered: str | None = None
+    view: str | None = None  # from which it refreshed last
     holds: Wave | None = None
 
 
@@ -374,9 +375,10 @@ class World:
         return bool(made)
 
     def _holding(self, which: int) -> Device | None:
-        """A device that runs a canceled target."""
+        """A device that runs a canceled target; one that was told so by its held view, if there is any."""
         holding = [d for d in self.devices.values() if d.holds and d.present and not self._busy(d)]
-        return holding[which % len(holding)] if holding else None
+        told = [d for d in holding if d.view and d.view.startswith("held/")] or holding
+        return told[which % len(told)] if told else None
 
     def _report_away(self, n: tuple[int, int, int, int]) -> bool:
         """A device that runs a canceled target comes to run another one."""
