@@ -38,6 +38,7 @@ from projections.audit.offline import Offline
 from projections.audit.published import Published
 from projections.audit.roots import Roots
 from projections.audit.rules import Rules
+from projections.audit.times import Times
 from projections.audit.views import Views
 
 CHUNK = 500  # events a transaction
@@ -59,12 +60,17 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class Audit:
-    """One look at a ledger. `kept` is a checkpoint that was kept elsewhere, `trusted` a root that came another way."""
+    """One look at a ledger.
+
+    `kept` is a checkpoint that was kept elsewhere, `trusted` a root that came another way, `now` the clock; without it
+    no time is from the future.
+    """
 
     engine: Engine
     kept: note.Checkpoint | None = None
     trusted: bytes | None = None
     progress: Progress | None = None
+    now: int | None = None
     chain: Chain = field(default_factory=Chain)
     _notes: dict[int, str] = field(default_factory=dict)
 
@@ -82,6 +88,7 @@ class Audit:
             offline,
             Published(self.roots, offline, self._read_note),
             Views(rules, self.roots),
+            Times(self.now),
         ]
 
     def findings(self) -> Iterator[Finding]:
