@@ -47,8 +47,8 @@ def _told(recorded_at: int, now: int) -> str:
     ahead = recorded_at - now
     span = f"{ahead // _MINUTE:,} minutes" if ahead < 2 * _DAY else f"{ahead // _DAY:,} days"
     return (
-        f"recorded at {_time(recorded_at)}, {span} after the clock of this audit: a clock was ahead, this one is behind,"
-        " or somebody wrote the time by hand; all later events have at least this time"
+        f"recorded at {_time(recorded_at)}, {span} after the clock of this audit: a clock was ahead, this one is"
+        " behind, or somebody wrote the time by hand; all later events have at least this time"
     )
 
 
