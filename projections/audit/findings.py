@@ -26,6 +26,7 @@ KINDS = {
     "root": "a TUF root does not follow from the one before it",
     "signature": "a signature is missing, wrong, or by a key that did not count then",
     "published": "published metadata is not what the ledger says it should be",
+    "database": "what protects the history in the database is missing or was changed, or code of others is there",
     "projection": "the answers that are kept ready are not those of the events",
 }
 

@@ -5,6 +5,7 @@ Rules of this module:
 * The ledger is read in chunks, each in a short transaction of its own: events never change, and nobody waits for an
   audit. When nothing is left to read, head and checkpoints are looked at in that same transaction.
 * The order of checks is that in which they depend on each other: roots before what is signed under them.
+* What protects the history in the database is looked at after it: it says who could have changed it, not who did.
 * Projections come last: they are compared with a replay (`projections.runner`).
 """
 
@@ -24,7 +25,7 @@ from ledger.codec import EventUnreadable, WrittenByNewerVersion, decode
 from ledger.domain.errors import LedgerError
 from ledger.domain.events import FactoryInitialized
 from ledger.domain.transition import IllegalEvent
-from ledger.store import bulk, engine, events
+from ledger.store import bulk, engine, events, guards
 from ledger.store.errors import PayloadDamaged
 from ledger.store.events import Row, Stored
 from ledger.tuf import note
@@ -94,6 +95,7 @@ class Audit:
     def findings(self) -> Iterator[Finding]:
         """Everything that is not as it should be."""
         yield from self.history()
+        yield from self._look_at_guards()
         for fold in runner.folds():
             yield from self._look_at_projection(fold.name)
 
@@ -168,6 +170,12 @@ class Audit:
         for size, root in found.items():
             yield from self.checkpoints.look(late[size], (root,))
         yield from self.checkpoints.end(self.chain.rows, late.keys() - found.keys())
+
+    def _look_at_guards(self) -> Iterator[Finding]:
+        with self._reading() as connection:
+            found = guards.gaps(connection)
+        for gap in found:
+            yield Finding(None, "database", gap.name, f"{gap.name}: {gap.problem}")
 
     def _look_at_projection(self, name: str) -> Iterator[Finding]:
         with self._reading() as connection:
