@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeAlias
 import orjson
 from sqlalchemy import Connection
 
+from ledger.codec import REGISTRY
 from ledger.store import events
 from ledger.store.events import Row
 from projections import history
@@ -28,21 +29,31 @@ Select: TypeAlias = Callable[[Connection, int], Rows]
 CATALOG_TOPICS = ("ci-targets.imported/1", "ci-targets.pruned/1")
 PUBLICATION_TOPICS = ("metadata.published/1", "bundle.exported/1", "versions.raised/1")
 _INITIALIZED = "wave.initialized/1"
+_OF_DOCUMENTS = ("root.", "roots.", "online-key.", "proposed-targets.", "wave.")
 
 
 _BOTH, _RELEASES = frozenset({"releases", "fleet"}), frozenset({"releases"})
 
 
 class Question(NamedTuple):
-    """What to fold: which events, into which projections, and whether the ledger's root is asked for, too."""
+    """What to fold: which events, into which projections; whether the ledger's root is asked for, too.
+
+    `kept` are topics of events that the question itself reads, besides those that queries do.
+    """
 
     select: Select
     folds: frozenset[str] = _BOTH
     root: bool = False
+    kept: tuple[str, ...] = ()
 
 
 EVERYTHING = Question(lambda ledger, until: lambda topics: events.read(ledger, topics=topics, until=until), root=True)
 """All that happened."""
+
+
+def root_update() -> Question:
+    """An open change of the root: what was proposed and signed, and all documents that it asks signatures for."""
+    return EVERYTHING._replace(kept=tuple(topic for topic in REGISTRY if topic.startswith(_OF_DOCUMENTS)))
 
 
 def topics(*wanted: str) -> Question:

@@ -8,7 +8,7 @@ import typer
 
 from cli.context import open_ledger, reading, say_dry_run, settings_of
 from cli.errors import UsageError
-from cli.options import DryRun, KeyKind, group
+from cli.options import At, DryRun, KeyKind, group
 from cli.output import Format, FormatOption, Output, say, show
 from cli.rootchanges import change_lines, changes_of, finish, show_change, warn_of_devices
 from cli.rootkeys import (
@@ -227,18 +227,20 @@ def sign_prod_targets(
 
 
 @app.command("review")
-def review(ctx: typer.Context, format: FormatOption = None) -> None:
+def review(ctx: typer.Context, at: At = None, format: FormatOption = None) -> None:
     """Show the open change: what it does, who signed, what is missing.
 
     Example: waveledger keys tuf updates review
     """
     from ledger.application import rootupdates
+    from projections import questions
     from projections.facts import Facts
 
-    with reading(ctx) as connection:
+    with reading(ctx, at, questions.root_update()) as connection:
         found = rootupdates.review(connection, Facts(), settings_of(ctx).now)
     show_review(found, format)
-    warn_of_devices(ctx)
+    if at is None:
+        warn_of_devices(ctx)
 
 
 @app.command("apply")
