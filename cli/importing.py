@@ -23,12 +23,14 @@ from projections.tables import all_tables
 _EVERY = 1000  # events between two words about the progress
 
 
-def create(settings: Settings, source: BinaryIO, progress: Callable[[str, int, int], None]) -> Manifest:
-    """Read an export into a new store.
+def create(
+    settings: Settings, source: BinaryIO, progress: Callable[[str, int, int], None], *, dry_run: bool = False
+) -> Manifest:
+    """Read an export into a new store; in a dry run as far as it goes without keeping it.
 
     Raises: StoreExists, ExportRefused, ExportContradictory, ExportNewer, EventUnreadable.
     """
-    with store.opened(settings.store, must_exist=False) as engine, newledger.empty(engine):
+    with store.opened(settings.store, must_exist=False) as engine, newledger.empty(engine, dry_run=dry_run):
         reader = Reader(iter(source))
 
         def filled(connection: Connection) -> tuple[Frontier, int]:
@@ -36,7 +38,7 @@ def create(settings: Settings, source: BinaryIO, progress: Callable[[str, int, i
             bulk.insert(connection, "checkpoint", ("size", "note"), reader.checkpoints)
             return came
 
-        with store.writing(engine) as connection:
+        with store.writing(engine, dry_run=dry_run) as connection:
 
             def fill() -> None:
                 migrate.create(connection, *all_tables(), fill=filled)

@@ -39,8 +39,10 @@ class NothingToCopy(NotFound):
     size: int
 
 
-def copy(source: Engine, target: Engine, until: int | None, progress: Progress) -> Copied:
+def copy(source: Engine, target: Engine, until: int | None, progress: Progress, *, dry_run: bool = False) -> Copied:
     """Copy a ledger up to a position, included, or all of it. `progress` gets what is done, how far, and of how much.
+
+    A dry run does all of it, and keeps nothing.
 
     Raises:
         StoreMissing, SchemaMismatch: of the source.
@@ -55,7 +57,7 @@ def copy(source: Engine, target: Engine, until: int | None, progress: Progress) 
         end = size if until is None else until
         if end > size:
             raise NothingToCopy(position=end, size=size)
-        with store.writing(target) as after:
+        with store.writing(target, dry_run=dry_run) as after:
             migrate.create(
                 after, *all_tables(), fill=lambda new: copying.fill(before, new, end, _of("events", progress))
             )

@@ -72,7 +72,7 @@ def init(
     if targets_expires_days is not None:
         targets = from_epoch(settings_of(ctx).now) + timedelta(days=targets_expires_days)
     event = rootupdates.begin(ledger, Facts(), root_expiry(ctx, expires_days), targets, dry_run=dry_run)
-    lines = [f"update {event.update} of the production root is open"]
+    lines = [f"update {event.update} of the production root {'would be' if dry_run else 'is'} open"]
     show(Output({"update": event.update, "dry_run": dry_run}, lines=lines), format)
     if dry_run:
         say_dry_run([event.topic])
@@ -280,7 +280,8 @@ def cancel(ctx: typer.Context, dry_run: DryRun = False, format: FormatOption = N
     from projections.facts import Facts
 
     number = rootupdates.cancel(open_ledger(ctx), Facts(), dry_run=dry_run)
-    show(Output({"update": number, "dry_run": dry_run}, lines=[f"update {number} of the root is canceled"]), format)
+    lines = [f"update {number} of the root {'would be' if dry_run else 'is'} canceled"]
+    show(Output({"update": number, "dry_run": dry_run}, lines=lines), format)
     if dry_run:
         say_dry_run(["root.update-closed/1"])
 

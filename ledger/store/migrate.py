@@ -110,14 +110,16 @@ def check(connection: Connection, *extra: MetaData) -> None:
             raise SchemaMismatch(found=found.get(part.info["component"], 0), expected=part.info["version"])
 
 
-def migrate(engine: Engine) -> Migration:
+def migrate(engine: Engine, *, dry_run: bool = False) -> Migration:
     """Brings an older store up to date; on one that is up to date it renews triggers and rights, and nothing else.
+
+    A dry run does the same, and keeps nothing of it.
 
     Raises:
         StoreMissing: there is no ledger in this database.
         SchemaMismatch: no way leads from its version to this program's, as when a newer program wrote it.
     """
-    with writing(engine) as connection:
+    with writing(engine, dry_run=dry_run) as connection:
         if not has_ledger(connection):
             raise StoreMissing(store=name_of(engine.url))
         with _owning(connection, postgresql.LEDGER):

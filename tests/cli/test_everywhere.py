@@ -244,6 +244,7 @@ def test_dry_run(told: Waveledger, args: tuple[str, ...]) -> None:
         if "json" in options:
             assert result.json["dry_run"] is True
         else:
+            assert "would " in result.out
             assert "recorded" not in result.err
             assert "dry run, nothing was appended; it would be: " in result.err
     assert told.head() == before
@@ -267,6 +268,33 @@ def test_a_dry_completion_names_the_prunes(told: Waveledger, tmp_path: Path) -> 
     shell.do("waves", "complete", "v55")
     shell.do("waves", "init", "v60", "60", "release", *KEYS, "--prune", "48,55")
     assert "targets.pruned/1" in shell.do("waves", "complete", "v60", "--dry-run").err
+
+
+# What neither looks back nor appends, and why.
+NEITHER = {
+    ("tuf", "verify"): "looks at files as they are now",
+    ("audit", "diff"): "is about two moments that it is given",
+    ("audit", "replay"): "builds up to a moment that it is given, elsewhere",
+    ("audit", "verify"): "judges all that there is",
+    ("audit", "checkpoint"): "is about the tree as it is now; the past's are in the ledger",
+    ("audit", "prove"): "proves under a checkpoint that it is given",
+    ("audit", "check"): "asks no ledger",
+    ("audit", "export"): "writes all that there is",
+    ("audit", "schema"): "asks no ledger",
+    ("projections", "list"): "is about the tables as they are now",
+    ("projections", "verify"): "is about the tables as they are now",
+    ("projections", "rebuild"): "changes no event and no answer",
+}
+
+
+def test_each_command_looks_back_or_can_be_tried() -> None:
+    """What only reads takes --at, what changes something takes --dry-run; the exceptions are named, with a reason."""
+    options = {path: {name for one in command.params for name in one.opts} for path, command in COMMANDS.items()}
+    at = {path for path, taken in options.items() if "--at" in taken}
+    dry = {path for path, taken in options.items() if "--dry-run" in taken}
+
+    assert at & dry == set()
+    assert options.keys() - at - dry == NEITHER.keys()
 
 
 def test_all_appending_commands_have_a_dry_run() -> None:
