@@ -82,7 +82,7 @@ class Busy:
 
 @dataclass(frozen=True, slots=True)
 class ActivityReport:
-    """Actors, the busiest first, who are ``claims`` or ``logins``; `busy` has a stretch of `width` each, none left out."""
+    """Actors (``claims`` or ``logins``), the busiest first; `busy` has a stretch of `width` each, none left out."""
 
     basis: Basis
     period: Period

@@ -9,8 +9,7 @@ from projections.reports.activity import KINDS, ActivityReport
 
 _WHO = {
     "claims": "Names of actors are what they said they are.",
-    "logins": "Actors are who was logged in to the database; in events that were copied from a file, who they said they "
-    "are.",
+    "logins": "Actors are who was logged in to the database; in events that were copied from a file, what they said.",
 }
 
 
