@@ -55,7 +55,9 @@ def checkpoint(ctx: typer.Context, out: OutFile = None, format: FormatOption = N
 
 def prove(
     ctx: typer.Context,
-    position: Annotated[int | None, typer.Argument(min=1, max=MOST, help="The event to prove.")] = None,
+    position: Annotated[
+        int | None, typer.Argument(metavar="POSITION", min=1, max=MOST, help="The event to prove.")
+    ] = None,
     since: Annotated[
         str | None, typer.Option("--from", metavar="SIZE|FILE", help="Prove that the ledger only grew since then.")
     ] = None,

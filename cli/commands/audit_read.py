@@ -69,7 +69,7 @@ def log(
 
 def show_event(
     ctx: typer.Context,
-    position: Annotated[int, typer.Argument(min=1, max=MOST)],
+    position: Annotated[int, typer.Argument(metavar="POSITION", min=1, max=MOST, help="Of the event.")],
     at: At = None,
     format: FormatOption = None,
 ) -> None:

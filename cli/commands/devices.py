@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 app = group("The fleet: import, list, change, report.")
 
-Uuids = Annotated[list[str], typer.Argument(metavar="UUID...", help="Device uuids; @FILE reads them from a file.")]
+Uuids = Annotated[list[str], typer.Argument(metavar="UUID", help="Device uuids; @FILE reads them from a file.")]
 
 
 @app.command("import")
 def import_devices(
     ctx: typer.Context,
-    file: Annotated[str, typer.Argument(metavar="FILE.csv|-")],
+    file: Annotated[str, typer.Argument(metavar="FILE.csv|-", help="The fleet, or a part of it.")],
     dry_run: DryRun = False,
     format: FormatOption = None,
 ) -> None:
@@ -91,7 +91,7 @@ def list_devices(
 @app.command("show")
 def show_device(
     ctx: typer.Context,
-    device: Annotated[str, typer.Argument(metavar="UUID|NAME")],
+    device: Annotated[str, typer.Argument(metavar="UUID|NAME", help="The device.")],
     at: At = None,
     format: FormatOption = None,
 ) -> None:
@@ -177,7 +177,7 @@ def remove_devices(ctx: typer.Context, uuids: Uuids, dry_run: DryRun = False, fo
 @app.command("report")
 def report(
     ctx: typer.Context,
-    file: Annotated[str, typer.Argument(metavar="FILE.csv|-")],
+    file: Annotated[str, typer.Argument(metavar="FILE.csv|-", help="What they say.")],
     dry_run: DryRun = False,
     format: FormatOption = None,
 ) -> None:

@@ -94,7 +94,7 @@ def waves(
 @app.command("tag")
 def tag(
     ctx: typer.Context,
-    tag: Annotated[str, typer.Argument(metavar="TAG", autocompletion=completion.tags)],
+    tag: Annotated[str, typer.Argument(metavar="TAG", help="Its name.", autocompletion=completion.tags)],
     since: SinceOption = None,
     until: UntilOption = None,
     at: At = None,

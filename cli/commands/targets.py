@@ -97,7 +97,7 @@ def list_targets(
 @app.command("show")
 def show_targets(
     ctx: typer.Context,
-    version: Annotated[str, typer.Argument(help="The target number: custom.version.")],
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="The target number: custom.version.")],
     at: At = None,
     format: FormatOption = None,
 ) -> None:
@@ -123,7 +123,7 @@ def show_targets(
 @app.command("prune")
 def prune(
     ctx: typer.Context,
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="CI targets by name.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="CI targets by name.")] = None,
     by_tag: Annotated[
         list[str] | None,
         typer.Option(metavar="TAG", help="Those with this tag alone; given again, with exactly these tags."),

@@ -124,7 +124,8 @@ def rollout(
     ctx: typer.Context,
     wave: Wave,
     group: Annotated[
-        str | None, typer.Option("--group", "-g", help="Devices of this group.", autocompletion=completion.groups)
+        str | None,
+        typer.Option("--group", "-g", metavar="GROUP", help="Devices of this group.", autocompletion=completion.groups),
     ] = None,
     limit: Annotated[
         str | None, typer.Option("--limit", "-l", metavar="N|N%", help="At most N devices, or N% of the matching.")

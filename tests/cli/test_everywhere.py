@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import signal
 import sqlite3
 import time
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from cli.main import VERSION, app
 from tests.cli.conftest import DATA, KEYS, Waveledger
@@ -98,6 +100,10 @@ APPENDING: dict[tuple[str, ...], str] = {
 }
 
 
+def help_of(path: tuple[str, ...]) -> str:
+    return CliRunner().invoke(app, [*path, "--help"]).output
+
+
 @pytest.fixture(scope="module")
 def told(imported: Callable[..., Waveledger], tmp_path_factory: pytest.TempPathFactory) -> Waveledger:
     """A ledger with a completed and an active wave, published. For reading; copy it before you change it."""
@@ -137,6 +143,16 @@ def test_help(shell: Waveledger, path: tuple[str, ...]) -> None:
     assert f"Example: waveledger {' '.join(path)}" in " ".join(asked.out.split())
     assert "--format" in asked.out
     assert len(COMMANDS[path].get_short_help_str(200)) > 15
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_options_say_what_they_take(path: tuple[str, ...]) -> None:
+    """Each option and argument has a line of help, and what it takes is named by what it is, not by its type."""
+    for one in COMMANDS[path].params:
+        assert getattr(one, "help", None) or one.name == "help", one.opts
+    typed = re.findall(r"^ .*--[a-z-]+ <(?:str|int|float|path).*", help_of(path), re.MULTILINE)
+    assert typed == []
+    assert "[[" not in help_of(path)
 
 
 @pytest.mark.parametrize("path", [p for p in COMMANDS if p != ("migrate",)], ids=" ".join)
