@@ -18,6 +18,7 @@ from ledger.store import engine as store
 from ledger.store.copying import refill
 from ledger.store.events import Row
 from projections import runner
+from projections.at import mark_written
 from projections.tables import all_tables
 
 _EVERY = 1000  # events between two words about the progress
@@ -44,6 +45,7 @@ def create(
                 migrate.create(connection, *all_tables(), fill=filled)
                 runner.install(connection)
                 runner.catch_up(connection, lambda done, total: progress("projections", done, total))
+                mark_written(connection)  # an export doesn't say what reached which destination
 
             if problem := _contradiction(connection, fill):
                 raise ExportContradictory(problem=problem)

@@ -25,7 +25,7 @@ from ledger.store import engine as store
 from ledger.store.events import Row
 from ledger.tuf import note
 from projections import runner
-from projections.at import Moment
+from projections.at import Moment, mark_written
 from projections.queries import status
 from projections.tables import all_tables
 from projections.tuf import checkup, inspection, state, tree
@@ -81,6 +81,7 @@ def _fill(source: Connection, engine: Engine, until: int, progress: Progress) ->
         migrate.create(connection, *all_tables(), fill=lambda new: copying.refill(new, rows))
         runner.install(connection)
         runner.catch_up(connection, _named(progress, "folding"))
+        mark_written(connection)
         head = events.head(connection)
     if (head.size, head.root) == (until, events.frontier_at(source, until).root()):
         return []

@@ -202,6 +202,26 @@ def test_an_export_that_turns_out_wrong(ours: Any) -> None:
     assert not (ours.cwd / "x.jsonl").exists()
 
 
+def test_what_was_published_counts_as_published_after_an_import(ours: Any) -> None:
+    """Which destination had what is in no export, so a stranger is told what devices could see, as with --at."""
+    ours.do("audit", "export", "-o", "acme.jsonl")
+    stranger = ("--store", "sqlite:///stranger.db")
+    ours.do(*stranger, "audit", "import", "acme.jsonl")
+    ours.do("store", "copy", "sqlite:///half.db", "--until", str(ours.head()[0] - 1))
+    asked = ("devices", "list", "--production", "--limit", "100", "-f", "json")
+
+    published = {d["uuid"]: d["eligible"]["published"] for d in ours.do(*asked).json["devices"]}
+    found = {d["uuid"]: d["eligible"]["published"] for d in ours.do(*stranger, *asked).json["devices"]}
+    half = {
+        d["uuid"]: d["eligible"]["published"] for d in ours.do("--store", "sqlite:///half.db", *asked).json["devices"]
+    }
+
+    assert any(published.values())
+    assert found == published
+    then = ours.do(*asked, "--at", str(ours.head()[0] - 1)).json["devices"]
+    assert half == {d["uuid"]: d["eligible"]["published"] for d in then}
+
+
 def test_an_import_that_is_tried(ours: Any) -> None:
     """A dry import reads all of it, says what would come, and leaves no file; what it refuses it refuses."""
     ours.do("audit", "export", "-o", "acme.jsonl")
