@@ -294,6 +294,14 @@ def test_a_deadlock_is_a_lost_race() -> None:
     assert translated.exit_code == 5
 
 
+def test_a_server_that_does_not_answer_in_time_is_no_bug() -> None:
+    """The driver has an error of its own for it, below the one of all failed connections."""
+    translated = postgresql.translate(psycopg.errors.ConnectionTimeout("connection timeout expired"), "store")
+
+    assert isinstance(translated, StoreUnreadable)
+    assert "nobody answers there" in str(translated)
+
+
 # connecting
 
 
