@@ -228,10 +228,10 @@ def _round_up(number: int) -> int:
 def _columns(start: int, end: int) -> list[Tick]:
     """Round moments, as many as fit on a phone: of the clock, of the calendar in days, or first days of months."""
     if steps := [step for step in _STEPS if (end - start) // step < _TICKS]:
-        every = [range(-(-start // step) * step, end + 1, step) for step in steps]
-        found = next((ticks for moments in every if _fit(ticks := _named(moments, start, end))), [])
+        moments_of = [range(-(-start // step) * step, end + 1, step) for step in steps]
+        found = next((ticks for moments in moments_of if _fit(ticks := _named(moments, start, end))), [])
         # What is left of a short time may be a single mark: then rather the finer ones, without those that don't fit.
-        return found if len(found) > 1 else _thinned(every[0], start, end)
+        return found if len(found) > 1 else _thinned(moments_of[0], start, end)
     firsts = list(_first_days(start, end))
     for every in _MONTHS:
         chosen = [_tick(at, f"{_utc(at):%b %Y}", start, end) for month, at in firsts if month % every == 0]

@@ -87,7 +87,10 @@ def _on_sqlite(connection: Connection) -> Iterator[Gap]:
 
 def _made_on_sqlite(connection: Connection) -> list[tuple[str, str, str, str]]:
     statement = "SELECT name, type, sql, tbl_name FROM sqlite_master WHERE type IN ('trigger', 'view') ORDER BY name"
-    return [(str(name), str(kind), str(sql), str(table)) for name, kind, sql, table in query(connection, statement)]
+    return [
+        (str(name), str(kind), str(sql), str(table))
+        for name, kind, sql, table in query(connection, statement).fetchall()
+    ]
 
 
 def _name(sql: str) -> str:
