@@ -16,7 +16,6 @@ from typing import NamedTuple, TypeAlias
 import orjson
 from sqlalchemy import Connection
 
-from ledger.codec import REGISTRY
 from ledger.store import events
 from ledger.store.events import Row
 from projections import history
@@ -29,7 +28,14 @@ Select: TypeAlias = Callable[[Connection, int], Rows]
 CATALOG_TOPICS = ("ci-targets.imported/1", "ci-targets.pruned/1")
 PUBLICATION_TOPICS = ("metadata.published/1", "bundle.exported/1", "versions.raised/1")
 _INITIALIZED = "wave.initialized/1"
-_OF_DOCUMENTS = ("root.", "roots.", "online-key.", "proposed-targets.", "wave.")
+TRUST_TOPICS = (
+    "root.published/1", "online-key.set/1", "root.proposed/1", "root.signed/1", "roots.taken-in/1",
+    "proposed-targets.signed/1", "root.update-closed/1",
+)  # fmt: skip
+WAVE_TOPICS = (
+    _INITIALIZED, "wave.signed/1", "wave.resigned/1", "wave.holders-changed/1", "wave.rolled-out/1",
+    "wave.completed/1", "wave.canceled/1",
+)  # fmt: skip
 
 
 _BOTH, _RELEASES = frozenset({"releases", "fleet"}), frozenset({"releases"})
@@ -53,7 +59,7 @@ EVERYTHING = Question(lambda ledger, until: lambda topics: events.read(ledger, t
 
 def root_update() -> Question:
     """An open change of the root: what was proposed and signed, and all documents that it asks signatures for."""
-    return EVERYTHING._replace(kept=tuple(topic for topic in REGISTRY if topic.startswith(_OF_DOCUMENTS)))
+    return EVERYTHING._replace(kept=(*TRUST_TOPICS, *WAVE_TOPICS))
 
 
 def topics(*wanted: str) -> Question:

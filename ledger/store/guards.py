@@ -24,10 +24,9 @@ MISSING = "it is missing"
 CHANGED = "it was changed: it is not what waveledger makes"
 FOREIGN = "waveledger did not make it, and it runs as whoever writes"
 
-_FUNCTION = re.compile(r"FUNCTION waveledger\.(\w+)\(\) RETURNS trigger (.*?) AS \$\$(.*)\$\$", re.DOTALL)
-_TRIGGER = re.compile(
-    r"TRIGGER (\w+) (BEFORE|AFTER) ([A-Z ]+) ON (\w+)\s.*?EACH (ROW|STATEMENT) .*waveledger\.(\w+)", re.DOTALL
-)
+# Compiled when they are used: every command imports this module, and hardly any asks.
+_FUNCTION = r"(?s)FUNCTION waveledger\.(\w+)\(\) RETURNS trigger (.*?) AS \$\$(.*)\$\$"
+_TRIGGER = r"(?s)TRIGGER (\w+) (BEFORE|AFTER) ([A-Z ]+) ON (\w+)\s.*?EACH (ROW|STATEMENT) .*waveledger\.(\w+)"
 _TYPES = {
     "ROW": 1,
     "BEFORE": 2,
@@ -147,7 +146,7 @@ def _look_at_functions(connection: Connection) -> Iterator[Gap]:
 
 def _triggers() -> dict[str, list[Any]]:
     """Function, type and having no condition, of each of our triggers."""
-    found = filter(None, map(_TRIGGER.search, triggers.POSTGRESQL))
+    found = filter(None, (re.search(_TRIGGER, statement) for statement in triggers.POSTGRESQL))
     return {
         f"{m[4]}.{m[1]}": [m[6], sum(_TYPES.get(word, 0) for word in (m[2], m[5], *m[3].split())), True] for m in found
     }
@@ -156,7 +155,7 @@ def _triggers() -> dict[str, list[Any]]:
 def _functions() -> dict[str, list[Any]]:
     """Source, security and settings of each of our functions."""
     made = {}
-    for match in filter(None, map(_FUNCTION.search, triggers.POSTGRESQL)):
+    for match in filter(None, (re.search(_FUNCTION, statement) for statement in triggers.POSTGRESQL)):
         settings = re.findall(r"SET (\w+) = ((?:\w+, )*\w+)", match[2])
         told = ";".join(f"{name}={value}" for name, value in settings)
         made[match[1]] = [match[3], "SECURITY DEFINER" in match[2], told]

@@ -21,7 +21,7 @@ from ledger.store.engine import actor_of, open_engine, opened, reading, shown, w
 from ledger.store.errors import DriverMissing, StoreBusy, StoreContended, StoreMissing, StoreUnreadable
 from ledger.store.recorder import LedgerRecorder, StoredEnvelope
 from projections.tables import all_tables
-from tests.postgres import Server, server
+from tests.postgres import Server
 
 APPENDER = Path(__file__).with_name("appender.py")
 REPOSITORY = Path(__file__).parents[2]
@@ -30,13 +30,6 @@ INSERT = "INSERT INTO waveledger.event (position, stream, version, topic, record
 
 def envelope(stream: str, version: int, payload: bytes = b"{}", at: int = 50) -> StoredEnvelope:
     return StoredEnvelope(stream, version, "t/1", payload, at, "mallory")
-
-
-@pytest.fixture(name="running")
-def _running() -> Server:
-    running = server()
-    running.role("bob")
-    return running
 
 
 @pytest.fixture

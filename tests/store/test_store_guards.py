@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from ledger.store import guards, migrate
 from ledger.store.engine import opened, reading, writing
 from projections import runner
 from projections.tables import all_tables
-from tests.postgres import Server, server
+from tests.postgres import Server
 
 DATA = Path(__file__).parent.parent / "data"
 
@@ -90,22 +89,6 @@ def test_an_old_file_has_the_same_triggers(tmp_path: Path) -> None:
 
 
 # PostgreSQL
-
-
-@pytest.fixture(name="running")
-def _running() -> Server:
-    running = server()
-    running.role("bob")
-    return running
-
-
-@pytest.fixture
-def database(running: Server) -> Iterator[str]:
-    """A database with an empty ledger and its projections, which alice made."""
-    name = running.database()
-    made(running.url(name, "alice"))
-    yield name
-    running.drop(name)
 
 
 ON_POSTGRESQL = {
