@@ -22,7 +22,7 @@ SIDE = 1000
 THINNEST = 0.35  # percent; a bar of a wave that took a minute is still to be seen
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _STEPS = [
-    *(_MINUTE * n for n in (1, 2, 5, 10, 15, 30)), *(_HOUR * n for n in (1, 2, 3, 6, 12)),
+    1, 2, 5, 10, 15, 30, *(_MINUTE * n for n in (1, 2, 5, 10, 15, 30)), *(_HOUR * n for n in (1, 2, 3, 6, 12)),
     *(_DAY * n for n in (1, 2, 3, 7, 14)),
 ]  # fmt: skip
 _MONTHS = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600)
@@ -252,7 +252,7 @@ def _named(moments: Sequence[int], start: int, end: int) -> list[Tick]:
     """Marks with times of the clock; the first one of each day has its date, and midnight is the day itself."""
     found = []
     for before, at in zip((-1, *moments), moments, strict=False):
-        clock = f"{_utc(at):%H:%M}"
+        clock = f"{_utc(at):%H:%M}" if at % _MINUTE == 0 else f"{_utc(at):%H:%M:%S}"
         label = _day(at) if at % _DAY == 0 else clock if at - before <= at % _DAY else f"{_day(at)} {clock}"
         found.append(_tick(at, label, start, end))
     return found

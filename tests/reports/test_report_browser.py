@@ -102,7 +102,7 @@ def test_the_look_finds_what_is_wrong(driven: Browser, tmp_path: Path, dark: boo
 def axes() -> Page:
     """Charts of minutes to years, that begin at midnight, in the morning, and shortly before the next day."""
     day = START - START % DAY
-    spans = [HOUR // 6, HOUR, 3 * HOUR, 9 * HOUR, 14 * HOUR, 29 * HOUR, 47 * HOUR]
+    spans = [12, 100, HOUR // 6, HOUR, 3 * HOUR, 9 * HOUR, 14 * HOUR, 29 * HOUR, 47 * HOUR]
     spans += [days * DAY for days in (3, 9, 40, 100, 400, 1300)]
     sections = [
         Section(

@@ -177,6 +177,17 @@ def test_labels_of_a_short_time_are_apart(begin: int, length: int) -> None:
     assert sum("15 Jan" in tick.label for tick in ticks) <= 1
 
 
+@pytest.mark.parametrize("length", range(1, 240, 7))
+def test_a_time_of_seconds_has_an_axis(length: int) -> None:
+    """A wave that took seconds, as when somebody tries things out, has times on its axis."""
+    start = hour(0) + 44
+    chart = LaneChart("", "", start, start + length, start, [Lane("x", [Bar(start, None, "x", "active")])])
+    labels = [tick.label for tick in drawing.lanes(chart).columns]
+
+    assert 2 <= len(labels) <= 5
+    assert labels[0].startswith("15 Jan 08:0")
+
+
 def test_a_chart_of_one_bar() -> None:
     """It is as wide as it may be."""
     drawn = drawing.columns(BarChart("", "", HOUR, Series("events", "s6", [(hour(0), 3)])))
