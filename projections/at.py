@@ -126,7 +126,10 @@ def ask(ledger: Connection, past: Connection, position: int, question: Question)
     for statement in _tables().indexes:
         past.exec_driver_sql(statement)
     mark_written(past)
-    kept = ((*row[:6], PLAIN, row.payload) for row in rows(KEPT))
+    kept = (
+        (*row[:6], PLAIN, row.payload)
+        for row in rows((*KEPT, *(topic for topic in question.kept if topic not in KEPT)))
+    )
     bulk.insert(past, "event", _EVENT, kept)
     if question.root:
         frontier = events.frontier_at(ledger, position).to_bytes()

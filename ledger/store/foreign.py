@@ -59,11 +59,16 @@ _FOUND = " UNION ALL ".join(
     ]
 )
 _LOOK = f"""SELECT f.what, f.name FROM pg_catalog.pg_namespace n, LATERAL ({_FOUND}) AS f(what, name)
-    WHERE n.nspname = ? LIMIT {SHOWN}"""
+    WHERE n.nspname = ? LIMIT ?"""
 
 
 def refuse(connection: Connection, schema: str) -> None:
     """Raises ForeignCode where the schema holds anything that runs code."""
-    found = query(connection, _LOOK, (schema,)).fetchall()
+    found = look(connection, schema, SHOWN)
     if found:
-        raise ForeignCode(schema=schema, found=", ".join(f"{what} {name}" for what, name in found))
+        raise ForeignCode(schema=schema, found=", ".join(found))
+
+
+def look(connection: Connection, schema: str, most: int = 1000) -> list[str]:
+    """What the schema holds that runs code: of what kind, and its name."""
+    return [f"{what} {name}" for what, name in query(connection, _LOOK, (schema, most)).fetchall()]
