@@ -14,6 +14,7 @@ Rules of this module:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import count, islice
@@ -27,6 +28,7 @@ from sqlalchemy.exc import DBAPIError
 CHUNK_ROWS = 10_000
 FETCH_ROWS = 1_000
 
+_PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
 _streams = count()  # server-side cursors have names, and several may be open in one transaction
 
 SqlValue: TypeAlias = "int | float | str | bytes | list[str] | None"
@@ -48,6 +50,22 @@ def insert(
     execute(connection, f"INSERT INTO {table_name} ({', '.join(columns)}) VALUES ({marks})", rows)
 
 
+def insert_new(
+    connection: Connection, table_name: str, columns: Sequence[str], rows: Iterable[tuple[SqlValue, ...]]
+) -> None:
+    """As `insert`, but leaves out rows whose key is there already, or came before among these rows."""
+    names = ", ".join(columns)
+    if not is_postgresql(connection):
+        marks = ", ".join("?" * len(columns))
+        execute(connection, f"INSERT INTO {table_name} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING", rows)
+        return
+    arrived = f"arrived_{table_name}"
+    query(connection, f"CREATE TEMPORARY TABLE IF NOT EXISTS {arrived} AS SELECT {names} FROM {table_name} LIMIT 0")
+    query(connection, f"DELETE FROM {arrived}")
+    _copy(connection, arrived, columns, rows)
+    sweep(connection, f"INSERT INTO {table_name} ({names}) SELECT {names} FROM {arrived} ON CONFLICT DO NOTHING")
+
+
 def execute(connection: Connection, sql: str, rows: Iterable[tuple[SqlValue, ...]]) -> None:
     """Runs a statement once for each row of values. No rows: nothing is run."""
     source = iter(rows)
@@ -58,8 +76,8 @@ def execute(connection: Connection, sql: str, rows: Iterable[tuple[SqlValue, ...
 
 def query(connection: Connection, sql: str, values: tuple[SqlValue, ...] = ()) -> DBAPICursor:
     """Runs a statement once and hands back the driver's cursor, whose rows are plain tuples."""
-    cursor = connection.connection.cursor()
-    cursor.execute(_spelled(sql) if is_postgresql(connection) else sql, values)
+    driver: Any = connection.connection.driver_connection
+    cursor: DBAPICursor = driver.execute(_spelled(sql) if is_postgresql(connection) else sql, values)
     return cursor
 
 
@@ -82,6 +100,23 @@ def over(connection: Connection, sql: str, texts: Sequence[str], values: tuple[S
         table = "unnest(?::text[]) WITH ORDINALITY AS texts(value, key)"
         return sweep(connection, sql.replace("$texts", table), (list(texts), *values))
     return query(connection, sql.replace("$texts", "json_each(?) AS texts"), (orjson.dumps(texts).decode(), *values))
+
+
+def ask(
+    connection: Connection, sql: str, params: Mapping[str, SqlValue], texts: Sequence[str] | None = None
+) -> DBAPICursor:
+    """As `sweep`, with parameters that have names, such as ``:tag``; `texts` as with `over`."""
+    if texts is not None:
+        on_postgresql = is_postgresql(connection)
+        table = (
+            "unnest(:texts::text[]) WITH ORDINALITY AS texts(value, key)"
+            if on_postgresql
+            else "json_each(:texts) AS texts"
+        )
+        params = {**params, "texts": list(texts) if on_postgresql else orjson.dumps(texts).decode()}
+        sql = sql.replace("$texts", table)
+    spelled, names = positional(sql)
+    return sweep(connection, spelled, tuple([params[name] for name in names]))
 
 
 def lookup(
@@ -121,6 +156,12 @@ def streamed(connection: Connection, sql: str) -> Iterator[tuple[Any, ...]]:
             yield from chunk
     finally:
         cursor.close()
+
+
+@lru_cache(maxsize=512)
+def positional(sql: str) -> tuple[str, tuple[str, ...]]:
+    """A statement with ``?`` placeholders, and the names of its parameters in their order."""
+    return _PARAMETER.sub("?", sql), tuple(_PARAMETER.findall(sql))
 
 
 @lru_cache(maxsize=512)
