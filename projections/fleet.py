@@ -36,9 +36,6 @@ _DEVICE_COLUMNS = (
 
 _IDS = "SELECT n.name, n.id FROM $texts CROSS JOIN {fleet_name} n WHERE n.name = texts.value AND n.kind = ?"
 
-_RUNNING = "SELECT d.uuid, d.dev, d.tag, d.target FROM $texts CROSS JOIN {fleet_device} d WHERE d.uuid = texts.value"
-_OF_WAVE = "SELECT target FROM {fleet_wave_target} WHERE wave = :wave"
-
 
 class Fleet(Fold):
     """Fold of everything about devices, and of as much about waves as that needs."""
@@ -171,17 +168,15 @@ class Fleet(Fold):
         self._remember(connection, rows)
 
     def _staged(self, connection: Connection, found: Found) -> None:
-        uuids = [uuid for _, data in found for uuid in data["devices"]]
-        devices = {uuid: device for uuid, *device in self.lookup(connection, _RUNNING, uuids)}
-        rows: list[tuple[int, int]] = []
-        members: list[tuple[int, int, int, int, int]] = []
-        for row, data in found:
-            wave = self.id_of(connection, "wave", data["wave"])
-            own = set(self.rows(connection, _OF_WAVE, {"wave": wave}))
-            staged = [devices[uuid] for uuid in data["devices"] if uuid in devices]
-            rows += [(dev, row.position) for dev, _, _ in staged]
-            members += [(dev, tag, wave, int((target,) in own), 0) for dev, tag, target in staged]
-        sticky.reach(self, connection, members)
+        devs = self._devs(connection, found, "devices")
+        rows = [
+            (devs[uuid], row.position, wave)
+            for row, data in found
+            for wave in [self.id_of(connection, "wave", data["wave"])]
+            for uuid in data["devices"]
+            if uuid in devs
+        ]
+        sticky.reach(self, connection, rows)
         self._remember(connection, rows)
 
     def _wave_initialized(self, connection: Connection, row: Row, data: Data) -> None:

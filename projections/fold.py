@@ -100,12 +100,6 @@ class Fold:
         """Insert many rows."""
         bulk.insert(connection, table + self.suffix, columns, rows)
 
-    def insert_new(
-        self, connection: Connection, table: str, columns: Sequence[str], rows: Iterable[tuple[Any, ...]]
-    ) -> None:
-        """Insert those of many rows whose key is not there."""
-        bulk.insert_new(connection, table + self.suffix, columns, rows)
-
     def lookup(
         self, connection: Connection, statement: str, texts: Sequence[str], values: tuple[Any, ...] = ()
     ) -> list[tuple[Any, ...]]:

@@ -26,7 +26,7 @@ REPORT_COLUMNS = {
     "dev": "INTEGER PRIMARY KEY", "position": "INTEGER", "target": "INTEGER", "number": "INTEGER",
     "reported_at": "INTEGER",
 }  # fmt: skip
-MEMBER_COLUMNS = ("dev", "tag", "wave", "installed", "moved")
+STAGED_COLUMNS = {"dev": "INTEGER PRIMARY KEY", "position": "INTEGER", "wave": "INTEGER"}
 
 _UPDATE = (
     "UPDATE {fleet_device} SET name = b.name, hw = b.hw, tag = b.tag, grp = b.grp, production = b.production, "
@@ -42,6 +42,13 @@ _REPORT = (
     "UPDATE {fleet_device} SET target = b.target, number = b.number, reported_at = b.reported_at "
     "FROM fleet_report b WHERE b.dev = {fleet_device}.dev AND {fleet_device}.dev IN (SELECT dev FROM fleet_report)"
 )
+_STAGE = (
+    "INSERT INTO {fleet_member} (dev, tag, wave, installed, moved) "
+    "SELECT d.dev, d.tag, b.wave, (SELECT count(*) FROM {fleet_wave_target} t WHERE t.wave = b.wave "
+    "AND t.target = d.target), 0 FROM fleet_staged b CROSS JOIN {fleet_device} d WHERE d.dev = b.dev "
+    "ORDER BY d.dev ON CONFLICT DO NOTHING"
+)
+
 # A device's full-group rollouts of active waves become rows of its own: it is about to leave the group, or its report
 # is about to be looked at.
 _KEEP = (
@@ -131,9 +138,11 @@ def report(fold: Fold, connection: Connection, rows: Sequence[Staged]) -> None:
             fold.sweep(connection, _MOVED)
 
 
-def reach(fold: Fold, connection: Connection, rows: Iterable[tuple[int, ...]]) -> None:
-    """Devices that a rollout reached, those in the wave already among them; rows as `MEMBER_COLUMNS`."""
-    fold.insert_new(connection, "fleet_member", MEMBER_COLUMNS, sorted(rows))  # in the order of the key: half the cost
+def reach(fold: Fold, connection: Connection, rows: Sequence[tuple[int, int, int]]) -> None:
+    """Devices that a rollout reached; rows as `STAGED_COLUMNS`."""
+    for part in once_each(rows):
+        fold.stage(connection, "fleet_staged", STAGED_COLUMNS, part)
+        fold.sweep(connection, _STAGE)
 
 
 def once_each(rows: Iterable[Staged]) -> Sequence[Sequence[Staged]]:

@@ -50,22 +50,6 @@ def insert(
     execute(connection, f"INSERT INTO {table_name} ({', '.join(columns)}) VALUES ({marks})", rows)
 
 
-def insert_new(
-    connection: Connection, table_name: str, columns: Sequence[str], rows: Iterable[tuple[SqlValue, ...]]
-) -> None:
-    """As `insert`, but leaves out rows whose key is there already, or came before among these rows."""
-    names = ", ".join(columns)
-    if not is_postgresql(connection):
-        marks = ", ".join("?" * len(columns))
-        execute(connection, f"INSERT INTO {table_name} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING", rows)
-        return
-    arrived = f"arrived_{table_name}"
-    query(connection, f"CREATE TEMPORARY TABLE IF NOT EXISTS {arrived} AS SELECT {names} FROM {table_name} LIMIT 0")
-    query(connection, f"DELETE FROM {arrived}")
-    _copy(connection, arrived, columns, rows)
-    sweep(connection, f"INSERT INTO {table_name} ({names}) SELECT {names} FROM {arrived} ON CONFLICT DO NOTHING")
-
-
 def execute(connection: Connection, sql: str, rows: Iterable[tuple[SqlValue, ...]]) -> None:
     """Runs a statement once for each row of values. No rows: nothing is run."""
     source = iter(rows)
