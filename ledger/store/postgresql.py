@@ -138,7 +138,7 @@ def begin_reading(connection: Connection) -> None:
 
 def begin_writing(connection: Connection) -> None:
     """A transaction under the writers' lock. Raises: ForeignCode."""
-    foreign.refuse(connection, PROJECTIONS)  # its many catalogs, before all others wait for us
+    foreign.refuse(connection, PROJECTIONS)  # before all others wait for us
     begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
     _control(connection, f"{begin}; SELECT pg_advisory_xact_lock({WRITER_LOCK})")
 
