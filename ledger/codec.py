@@ -48,6 +48,7 @@ class WrittenByNewerVersion(StorageFailure):
 
 
 REGISTRY: dict[str, type[Event]] = {cls.topic: cls for cls in EVENTS}
+KNOWN = tuple(sorted(REGISTRY.keys() | UPCASTERS.keys()))
 
 
 def require_known(topics: Iterable[str]) -> None:

@@ -74,8 +74,12 @@ class Releases(Fold):
         return release_tables(self.suffix, generation)
 
     def _member_added(self, connection: Connection, row: Row, data: Data) -> None:
-        self.run(connection, "DELETE FROM {release_member} WHERE member = :member", data)
-        self.run(connection, "INSERT INTO {release_member} (member, role) VALUES (:member, :role)", data)
+        self.run(
+            connection,
+            "INSERT INTO {release_member} (member, role) VALUES (:member, :role) "
+            "ON CONFLICT (member) DO UPDATE SET role = excluded.role",
+            data,
+        )
 
     def _member_removed(self, connection: Connection, row: Row, data: Data) -> None:
         self.run(connection, "DELETE FROM {release_member} WHERE member = :member", data)

@@ -74,17 +74,27 @@ class Projector:
     def __init__(self) -> None:
         """Fold into the live tables."""
         self._folds = folds()
+        marks = ", ".join("?" * len(self._folds))
+        self._names = tuple(fold.name for fold in self._folds)
+        self._move = f"UPDATE projection SET position = ? WHERE name IN ({marks})"
 
     def project(self, connection: Connection, rows: Sequence[Row]) -> None:
         """Fold events that were just appended, in their order."""
         if not rows:
             return
+        before, after = rows[0].position - 1, rows[-1].position
+        moved = bulk.query(connection, f"{self._move} AND position = ?", (after, *self._names, before)).rowcount
+        if moved < len(self._folds):  # as a rule all have folded what came before
+            self._catch_up(connection, before)
+            bulk.query(connection, self._move, (after, *self._names))
+        for fold in self._folds:
+            fold.fold(connection, rows)
+
+    def _catch_up(self, connection: Connection, until: int) -> None:
         at = _positions(connection)
         for fold in self._folds:
-            if at[fold.name] < rows[0].position - 1:
-                _fold_until(fold, connection, at[fold.name], rows[0].position - 1)
-            fold.fold(connection, rows)
-        connection.execute(text("UPDATE projection SET position = :position"), {"position": rows[-1].position})
+            if at[fold.name] < until:
+                _fold_until(fold, connection, at[fold.name], until)
 
 
 def install(connection: Connection) -> None:

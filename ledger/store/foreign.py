@@ -5,8 +5,8 @@ Rules of this module:
 * The projections belong to the application's role, so each of its members can change them: a trigger that one of them
   makes runs with the login of another, who would be recorded as the actor. Nothing of ours there runs code, so
   whatever does is not ours, and nobody writes while it is there.
-* It is looked for at the beginning of each write, before anything of the projections is touched. That is no wall: who
-  makes such a thing after that, during somebody's write, is not seen before the next one.
+* It is looked for at the beginning of each write, before its turn comes and anything of the projections is touched.
+  That is no wall: who makes such a thing after that, while somebody waits or writes, is not seen before the next one.
 * Names are looked up in the server's own catalog only: a function in another schema may have the same one.
 """
 

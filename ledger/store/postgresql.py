@@ -138,9 +138,9 @@ def begin_reading(connection: Connection) -> None:
 
 def begin_writing(connection: Connection) -> None:
     """A transaction under the writers' lock. Raises: ForeignCode."""
+    foreign.refuse(connection, PROJECTIONS)  # before all others wait for us
     begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
     _control(connection, f"{begin}; SELECT pg_advisory_xact_lock({WRITER_LOCK})")
-    foreign.refuse(connection, PROJECTIONS)
 
 
 def _control(connection: Connection, statements: str) -> None:
