@@ -22,7 +22,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -38,7 +37,6 @@ from ledger.store.errors import (
 )
 
 BUSY_TIMEOUT_SECONDS = 30
-SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.002, 0.02  # between two questions whether it is our turn
 CACHE_KIB = 256 * 1024  # of pages; filled only by what a transaction touches
 MOUNTINFO = Path("/proc/self/mountinfo")
 NETWORK_FILESYSTEMS = frozenset({
@@ -146,7 +144,7 @@ def writing(engine: Engine, *, dry_run: bool = False) -> Iterator[Connection]:
         if is_postgresql(connection):
             postgresql.begin_writing(connection)
         else:
-            _begin_writing(connection)
+            query(connection, "BEGIN IMMEDIATE")
         yield connection
         if dry_run:
             connection.rollback()
@@ -230,39 +228,10 @@ def _connector(database: str, journal_mode: str | None) -> Callable[[], sqlite3.
                 if not _is_busy(error) or time.monotonic() > deadline:
                     raise
             # Others have the file open in WAL, which SQLite does not wait for. Closed in between, lest two such wait
-            # for each other.
-            time.sleep(0.01 + 0.09 * _chance())
+            # for each other; for 10 to 100 ms as the clock's last digits say, lest they meet again.
+            time.sleep(0.01 + time.monotonic_ns() % 90_000 / 1_000_000)
 
     return connect
-
-
-def _begin_writing(connection: Connection) -> None:
-    """Wait for the writer lock, for as long as anybody waits for anything here.
-
-    SQLite's own wait asks ever more seldom, at last ten times a second: with many writers the lock is free for long.
-    """
-    driver: Any = connection.connection.driver_connection
-    start = time.monotonic()
-    driver.execute("PRAGMA busy_timeout = 0")
-    try:
-        while True:
-            try:
-                driver.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                waited = time.monotonic() - start
-                if not _is_busy(error) or waited > BUSY_TIMEOUT_SECONDS:
-                    raise
-                pause = min(LONGEST_PAUSE_SECONDS, SHORTEST_PAUSE_SECONDS + waited / 50)
-                time.sleep(pause * (0.5 + _chance()))
-            else:
-                return
-    finally:
-        driver.execute(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_SECONDS * 1000)}")
-
-
-def _chance() -> float:
-    """Between 0 and 1, as the clock's last digits say: so that those who wait don't meet again and again."""
-    return time.monotonic_ns() % 90_000 / 90_000
 
 
 def _connect(database: str, journal_mode: str | None) -> sqlite3.Connection:
