@@ -84,7 +84,7 @@ class Projector:
             if at[fold.name] < rows[0].position - 1:
                 _fold_until(fold, connection, at[fold.name], rows[0].position - 1)
             fold.fold(connection, rows)
-        connection.execute(text("UPDATE projection SET position = :position"), {"position": rows[-1].position})
+        _move(connection, rows[-1].position)
 
 
 def install(connection: Connection) -> None:
@@ -102,7 +102,7 @@ def catch_up(connection: Connection, progress: Progress) -> None:
                 _fold_until(fold, connection, after, min(head, after + CHUNK))
                 progress(min(head, after + CHUNK), head)
             engine.after_filling(connection, fold.tables(0).tables)
-    connection.execute(text("UPDATE projection SET position = :position"), {"position": head})
+    _move(connection, head)
 
 
 def states(connection: Connection) -> list[State]:
@@ -204,6 +204,12 @@ def _fold_some(fold: Fold, connection: Connection, after: int, until: int) -> in
 
     fold.fold(connection, some())
     return at
+
+
+def _move(connection: Connection, position: int) -> None:
+    """Say how far the live tables are; those of a rebuild have marks of their own."""
+    statement = "UPDATE projection SET position = ? WHERE name IN (?, ?)"
+    bulk.query(connection, statement, (position, Releases.name, Fleet.name)).close()
 
 
 def _positions(connection: Connection) -> dict[str, int]:

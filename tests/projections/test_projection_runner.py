@@ -268,6 +268,18 @@ def test_a_projection_that_is_behind_catches_up(lived: Factory) -> None:
     assert lived.differences() == []
 
 
+def test_appends_leave_the_marks_of_a_rebuild_alone(lived: Factory) -> None:
+    """A rebuild under way, or one that was killed, has a mark that no append moves: its tables are not folded into."""
+    marks = text(f"SELECT name, position FROM projection WHERE name LIKE '%{NEW}'")
+    with store.writing(lived.engine) as connection:
+        runner._checkpoint(connection, f"fleet{NEW}", 0, 7)
+
+    lived.register(device("seen"))
+
+    with lived.ledger.reading() as connection:
+        assert connection.execute(marks).all() == [(f"fleet{NEW}", 0)]
+
+
 def test_one_projection_behind_the_other(lived: Factory) -> None:
     """A projection that was set back alone catches up alone."""
     with store.writing(lived.engine) as connection:
