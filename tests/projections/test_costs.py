@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import event, text
 
 from ledger.domain.rollout import draw_of, selection_order
+from projections import sticky
 from projections.queries import cells, devices, status, waves
 from tests.projections.history import TAGS
 from tests.stores import about_files
@@ -139,8 +140,9 @@ def test_no_action_walks_a_large_table(pair: tuple[Factory, Factory]) -> None:
 
     walks = []
     with made.ledger.writing(dry_run=True) as session:
-        for name, columns in (("fleet_staged", ", position INTEGER, wave INTEGER"), ("rollout_list", "")):
-            made_as = f"CREATE TEMPORARY TABLE {name} (dev INTEGER PRIMARY KEY{columns})"
+        staged = ", ".join(f"{name} {kind}" for name, kind in sticky.STAGED_COLUMNS.items())
+        for name, columns in (("fleet_staged", staged), ("rollout_list", "dev INTEGER PRIMARY KEY")):
+            made_as = f"CREATE TEMPORARY TABLE {name} ({columns})"
             session.connection.exec_driver_sql(made_as)
         raw: Any = session.connection.connection.driver_connection
         for sql in statements:
