@@ -111,15 +111,23 @@ def lookup(
 
 
 def stage(
-    connection: Connection, table_name: str, columns: Mapping[str, str], rows: Iterable[tuple[SqlValue, ...]]
+    connection: Connection, table_name: str, columns: Mapping[str, str], rows: Sequence[tuple[SqlValue, ...]]
 ) -> None:
     """Put rows into a temporary table of this connection, in place of what was in it. `columns`: name and SQL type."""
+    empty(connection, table_name, columns, len(rows))
+    insert(connection, table_name, tuple(columns), rows)
+
+
+def empty(connection: Connection, table_name: str, columns: Mapping[str, str], expected: int = 0) -> None:
+    """A temporary table of this connection without rows, for so many that are expected."""
     made = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+    # What is deleted stays in PostgreSQL's file until the transaction ends; to cut the file costs as 1,000 rows do.
+    clear = "DELETE FROM"
     if is_postgresql(connection):
         made = made.replace("INTEGER", "BIGINT")
+        clear = "TRUNCATE" if expected > FETCH_ROWS else clear
     query(connection, f"CREATE TEMPORARY TABLE IF NOT EXISTS {table_name} ({made})").close()
-    query(connection, f"DELETE FROM {table_name}").close()
-    insert(connection, table_name, tuple(columns), rows)
+    query(connection, f"{clear} {table_name}").close()
 
 
 def stream(connection: Connection, sql: str, values: tuple[SqlValue, ...] = ()) -> DBAPICursor:

@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import event, text
 
 from ledger.domain.rollout import draw_of, selection_order
+from projections import sticky
 from projections.queries import cells, devices, status, waves
 from tests.projections.history import TAGS
 from tests.stores import about_files
@@ -139,8 +140,8 @@ def test_no_action_walks_a_large_table(pair: tuple[Factory, Factory]) -> None:
 
     walks = []
     with made.ledger.writing(dry_run=True) as session:
-        made_as = "CREATE TEMPORARY TABLE fleet_staged (dev INTEGER PRIMARY KEY, position INTEGER, wave INTEGER)"
-        session.connection.exec_driver_sql(made_as)
+        staged = ", ".join(f"{name} {kind}" for name, kind in sticky.STAGED_COLUMNS.items())
+        session.connection.exec_driver_sql(f"CREATE TEMPORARY TABLE fleet_staged ({staged})")
         raw: Any = session.connection.connection.driver_connection
         for sql in statements:
             walks += [(line, sql) for line in plan(raw, sql) if line.split()[0] == "SCAN" and is_walk(line)]
