@@ -56,8 +56,11 @@ def given_key(root: str | None, key: str | None) -> bytes:
     if root is not None:
         return ledger_key(root, files.read(root), only_root=True)
     assert key is not None  # the command asked for one of the two
-    data = files.read(key) if Path(key).exists() else key.encode()
-    return ledger_key(key, data)
+    try:
+        is_file = Path(key).exists()
+    except OSError:  # a key in PEM may be too long for a name
+        is_file = False
+    return ledger_key(key, files.read(key) if is_file else key.encode())
 
 
 def newest_checkpoint(ctx: typer.Context, tree: Tree) -> Checkpoint:

@@ -18,17 +18,20 @@ from ledger.store import engine as store
 from ledger.store.copying import refill
 from ledger.store.events import Row
 from projections import runner
+from projections.at import mark_written
 from projections.tables import all_tables
 
 _EVERY = 1000  # events between two words about the progress
 
 
-def create(settings: Settings, source: BinaryIO, progress: Callable[[str, int, int], None]) -> Manifest:
-    """Read an export into a new store.
+def create(
+    settings: Settings, source: BinaryIO, progress: Callable[[str, int, int], None], *, dry_run: bool = False
+) -> Manifest:
+    """Read an export into a new store; in a dry run as far as it goes without keeping it.
 
     Raises: StoreExists, ExportRefused, ExportContradictory, ExportNewer, EventUnreadable.
     """
-    with store.opened(settings.store, must_exist=False) as engine, newledger.empty(engine):
+    with store.opened(settings.store, must_exist=False) as engine, newledger.empty(engine, dry_run=dry_run):
         reader = Reader(iter(source))
 
         def filled(connection: Connection) -> tuple[Frontier, int]:
@@ -36,12 +39,13 @@ def create(settings: Settings, source: BinaryIO, progress: Callable[[str, int, i
             bulk.insert(connection, "checkpoint", ("size", "note"), reader.checkpoints)
             return came
 
-        with store.writing(engine) as connection:
+        with store.writing(engine, dry_run=dry_run) as connection:
 
             def fill() -> None:
                 migrate.create(connection, *all_tables(), fill=filled)
                 runner.install(connection)
                 runner.catch_up(connection, lambda done, total: progress("projections", done, total))
+                mark_written(connection)  # an export doesn't say what reached which destination
 
             if problem := _contradiction(connection, fill):
                 raise ExportContradictory(problem=problem)

@@ -45,8 +45,8 @@ def check(settings: Settings, factory: str) -> None:
 
 
 @contextmanager
-def empty(engine: Engine) -> Iterator[None]:
-    """Where another ledger is to be copied to. A file that was made for it goes again when that fails.
+def empty(engine: Engine, *, dry_run: bool = False) -> Iterator[None]:
+    """Where another ledger is to be copied to. A file that was made for it goes again when that fails, or was no copy.
 
     Raises: BadStoreUrl, StoreExists.
     """
@@ -56,14 +56,15 @@ def empty(engine: Engine) -> Iterator[None]:
         with store.reading(engine) as connection:
             if migrate.has_ledger(connection):
                 raise StoreExists(store=store.name_of(engine.url))
+    kept = False
     try:
         yield
-    except BaseException:
-        if made and path is not None:
+        kept = not dry_run
+    finally:
+        if made and path is not None and not kept:
             engine.dispose()
             for beside in ("", "-journal", "-wal", "-shm"):
                 Path(f"{path}{beside}").unlink(missing_ok=True)
-        raise
 
 
 def _path(engine: Engine) -> Path:

@@ -20,9 +20,9 @@ Keys = Annotated[
         "--keys", "-k", metavar="FILE|URI", help="Offline targets key: an archive, a PEM file or a signer URI."
     ),
 ]
-Wave = Annotated[str, typer.Argument(metavar="WAVE", autocompletion=completion.waves)]
-Limit = Annotated[int, typer.Option(min=1, max=100_000, help="How many on a page.")]
-Page = Annotated[int, typer.Option(min=1, max=MOST, help="Which page, from 1.")]
+Wave = Annotated[str, typer.Argument(metavar="WAVE", help="Its name.", autocompletion=completion.waves)]
+Limit = Annotated[int, typer.Option(min=1, max=100_000, metavar="N", help="How many on a page.")]
+Page = Annotated[int, typer.Option(min=1, max=MOST, metavar="N", help="Which page, from 1.")]
 At = Annotated[
     str | None,
     typer.Option("--at", metavar="POSITION|TIME", help="As it was then: at a position, or a time (RFC 3339)."),

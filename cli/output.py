@@ -10,7 +10,7 @@ import csv
 import io
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -122,6 +122,12 @@ def when(seconds: int | None) -> str | None:
 def devices(count: int) -> str:
     """A number of devices, in words."""
     return f"{count:,} device" + ("" if count == 1 else "s")
+
+
+def counted(noun: str, counts: Mapping[str, int], *, dry_run: bool) -> str:
+    """How many came to what, in a line; in a dry run how many would be. What stays the same is so anyhow."""
+    would = "would be " if dry_run else ""
+    return f"{noun}: " + ", ".join(f"{n} {'' if what == 'same' else would}{what}" for what, n in counts.items())
 
 
 def yes(value: object) -> str:

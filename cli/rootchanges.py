@@ -56,8 +56,9 @@ def show_change(
         "devices_at_risk": list(risk),
         "dry_run": dry_run,
     }
-    said = [f"production root {changed.root.version}, expires {document['expires']}", *lines]
-    show(Output(document, lines=said + resigned_lines(changed.resigned)), format)
+    would = "would make " if dry_run else ""
+    said = [f"{would}production root {changed.root.version}, expires {document['expires']}", *lines]
+    show(Output(document, lines=said + resigned_lines(changed.resigned, dry_run=dry_run)), format)
     say_waiting(changed.resigned)
     for line in waiting_lines(changed.waiting):
         say(line)
@@ -92,10 +93,10 @@ def resigned_document(resigned: Sequence[SignedAnew]) -> list[dict[str, Any]]:
     ]
 
 
-def resigned_lines(resigned: Sequence[SignedAnew]) -> list[str]:
+def resigned_lines(resigned: Sequence[SignedAnew], *, dry_run: bool = False) -> list[str]:
     """What was signed anew, in words."""
     return [
-        f"signed anew, {one.anew.before.owner.replace(':', ' ')}: "
+        f"{'would be ' if dry_run else ''}signed anew, {one.anew.before.owner.replace(':', ' ')}: "
         + ", ".join(f"{d.view} {d.version} until {when(int(d.expires.timestamp()))}" for d in one.anew.documents)
         for one in resigned
         if one.anew.documents

@@ -49,7 +49,9 @@ TargetsKeys = Annotated[
     list[str] | None,
     typer.Option("--targets-keys", "-K", metavar="FILE|URI", help="Offline targets key that signs along. Repeatable."),
 ]
-RootDays = Annotated[int, typer.Option("--expires-days", min=1, max=36_500, help="Days until the next root expires.")]
+RootDays = Annotated[
+    int, typer.Option("--expires-days", min=1, max=36_500, metavar="N", help="Days until the next root expires.")
+]
 
 
 def newest_root(ctx: typer.Context, repository: str = "production") -> Root:

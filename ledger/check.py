@@ -1,6 +1,7 @@
 """Checking a proof without the ledger: this file is all it takes, besides Python and `cryptography`.
 
-Take it alone and run ``python check.py PROOF ROOT.json|KEY``: exit 0 if the proof holds, 6 if it does not.
+Take it alone and run ``python check.py PROOF ROOT.json|KEY``: exit 0 if the proof holds, 6 if it does not, 7 if it
+could not be checked, as without a key, 2 if the command line is not this.
 
 Rules of this module, as an auditor may want to read them:
 
@@ -13,6 +14,7 @@ Rules of this module, as an auditor may want to read them:
   the tree of one checkpoint starts with all of an older one's (§2.1.4.2): nothing was changed, only appended.
 * Whoever calls says which key is the ledger's. Nothing in a proof is believed about that.
 * The verifiers know only sizes, roots and the path, and take any bytes without raising.
+* Whatever is given, the answer is one line of printable ASCII: nothing of a stranger's reaches a terminal as it is.
 """
 
 from __future__ import annotations
@@ -32,6 +34,9 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+USAGE = """usage: python check.py PROOF ROOT.json|KEY
+PROOF: a proof or a checkpoint. KEY: the ledger's public key, 64 hex digits or PEM, or a file with it, as a root is.
+exit 0: proven. 6: not proven. 7: it could not be checked. 2: this is not how it is used."""
 FORMAT = "waveledger-proof/1"
 ROOT_BYTES = 32
 NOTE_LIMIT_CHARACTERS = 64 * 1024  # a note with the cosignatures of a hundred witnesses takes 15 KB
@@ -88,7 +93,9 @@ def _check_inclusion(proof: dict[str, Any], key: bytes) -> Proven:
     if not isinstance(event, dict):
         raise NotProven("its event is not an object")
     _fields(event, _EVENT)
-    if (proof["size"], proof["index"]) != (note.size, event["position"] - 1 if _natural(event["position"]) else None):
+    if not all(map(_natural, (proof["size"], proof["index"], event["position"]))):
+        raise NotProven("its size, its index or the event's position is not a number")
+    if (proof["size"], proof["index"]) != (note.size, event["position"] - 1):
         raise NotProven("its index and size are not those of the event and the checkpoint")
     leaf = sha256(b"\x00" + entry(event)).digest()
     if not verify_inclusion(leaf, proof["index"], note.size, _path(proof["path"]), note.root):
@@ -112,8 +119,8 @@ def entry(event: dict[str, Any]) -> bytes:
     for name, number in numbers.items():
         if not _natural(number) or number >= 2**64:
             raise NotProven(f"the event's {name} is not a number")
-    text = {name: _string(event[name]).encode("utf-8", "surrogatepass") for name in ("stream", "topic", "actor")}
-    digest = sha256(_string(event["payload"]).encode("utf-8", "surrogatepass")).digest()
+    text = {name: _string(event[name]).encode() for name in ("stream", "topic", "actor")}
+    digest = sha256(_string(event["payload"]).encode()).digest()
     fields = (
         numbers["position"].to_bytes(8, "big"),
         text["stream"],
@@ -235,9 +242,10 @@ def read_key(data: bytes) -> bytes:
     if text.startswith("{"):
         signed = _object(text).get("signed")
         found = signed.get("x-waveledger") if isinstance(signed, dict) else None
-        text = str(found.get("ledger-key")) if isinstance(found, dict) else ""
-        if not _HEX.fullmatch(text):
+        named = found.get("ledger-key") if isinstance(found, dict) else None
+        if not isinstance(named, str) or not _HEX.fullmatch(named):
             raise NotProven("the root does not say which key is the ledger's")
+        text = named
     if text.startswith("-----BEGIN"):
         try:
             pem = load_pem_public_key(text.encode())
@@ -294,21 +302,22 @@ def _natural(value: object) -> bool:
 
 
 def _string(value: object) -> str:
-    if not isinstance(value, str):
+    if not isinstance(value, str) or any("\ud800" <= character <= "\udfff" for character in value):
         raise NotProven("a field that should be text is not")
     return value
 
 
 def _fields(found: dict[str, Any], expected: set[str]) -> None:
     if found.keys() != expected:
-        raise NotProven(f"fields that are unknown or missing: {', '.join(sorted(found.keys() ^ expected))[:200]}")
+        names = ", ".join(sorted(found.keys() ^ expected))
+        raise NotProven(f"fields that are unknown or missing: {_plain(names[:200])}")
 
 
 def _object(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text, object_pairs_hook=_once_each)
     except (ValueError, RecursionError) as problem:
-        raise NotProven(f"it is not JSON: {problem}") from None
+        raise NotProven(f"it is not JSON: {_plain(str(problem))}") from None
     return found if isinstance(found, dict) else {}
 
 
@@ -327,19 +336,55 @@ def _text(data: bytes) -> str:
         raise NotProven("it is not text") from None
 
 
-def main(proof: str, key: str) -> int:
+def main(*arguments: str) -> int:
     """The program: two arguments, one line, and the exit code."""
+    if arguments in {("-h",), ("--help",)}:
+        return _end(USAGE, 0)
+    if len(arguments) != 2:
+        return _end(USAGE, 2)
     try:
-        source = Path(key).read_bytes() if Path(key).exists() else key.encode()
-        proven = check(Path(proof).read_bytes(), read_key(source))
+        data, key = _read(arguments[0]), _given_key(arguments[1])
     except NotProven as problem:
-        sys.stdout.write(f"not proven: {problem}\n")
-        return 6
+        return _end(f"cannot check: {problem}", 7)
+    try:
+        proven = check(data, key)
+    except NotProven as problem:
+        return _end(f"not proven: {problem}", 6)
     newest = proven.checkpoints[-1]
     what = f"event {proven.event['position']} ({proven.event['topic']})" if proven.event else proven.kind
-    sys.stdout.write(f"proven: {what}, of {newest.origin} at size {newest.size}, root {newest.root.hex()}\n")
-    return 0
+    return _end(f"proven: {what}, of {newest.origin} at size {newest.size}, root {newest.root.hex()}", 0)
+
+
+def _end(line: str, code: int) -> int:
+    text = line if line == USAGE else _plain(line)
+    (sys.stdout if code in {0, 6} else sys.stderr).write(text + "\n")
+    return code
+
+
+def _read(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as problem:  # a name with a zero byte is a ValueError
+        raise NotProven(f"cannot read {path[:200]!a}: {getattr(problem, 'strerror', None) or problem}") from None
+
+
+def _given_key(given: str) -> bytes:
+    """The key in a file, or the key itself. Raises: NotProven."""
+    try:
+        is_file = Path(given).exists()
+    except OSError:  # a key in PEM may be too long for a name
+        is_file = False
+    try:
+        return read_key(_read(given) if is_file else given.encode("utf-8", "replace"))
+    except NotProven as problem:
+        why = problem if is_file else "it is neither a file nor a key"
+        raise NotProven(f"{given[:200]!a} does not give the ledger's key: {why}") from None
+
+
+def _plain(text: str) -> str:
+    """ASCII that a terminal shows as it is: whatever a proof holds may be in it, and acts on nothing."""
+    return "".join(c if " " <= c <= "~" else ascii(c)[1:-1] for c in text)
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:3]))
+    sys.exit(main(*sys.argv[1:]))

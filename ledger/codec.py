@@ -26,6 +26,7 @@ from ledger.domain.values import format_time, parse_time
 from ledger.upcasters import UPCASTERS, upcast
 
 _OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS
+_PLAIN = frozenset({str, int, bool, types.NoneType})
 _SHOWN = 200  # characters of what is damaged, in a message
 _Read: TypeAlias = Callable[[Any], Any]
 
@@ -48,6 +49,7 @@ class WrittenByNewerVersion(StorageFailure):
 
 
 REGISTRY: dict[str, type[Event]] = {cls.topic: cls for cls in EVENTS}
+KNOWN = tuple(sorted(REGISTRY.keys() | UPCASTERS.keys()))
 
 
 def require_known(topics: Iterable[str]) -> None:
@@ -96,8 +98,7 @@ def _make_reader(kind: Any) -> _Read:
         return _dataclass_reader(kind)
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is tuple:
-        element = _reader(arguments[0])
-        return lambda value: tuple(map(element, _exactly(list, value)))
+        return _tuple_reader(arguments[0])
     if origin in (types.UnionType, Union):
         inner = _reader(next(a for a in arguments if a is not types.NoneType))
         return lambda value: None if value is None else inner(value)
@@ -107,6 +108,20 @@ def _make_reader(kind: Any) -> _Read:
     if kind is datetime:
         return _read_time
     return lambda value: _exactly(kind, value)
+
+
+def _tuple_reader(kind: Any) -> _Read:
+    element = _reader(kind)
+    optional = get_origin(kind) in (types.UnionType, Union)
+    plain = frozenset(get_args(kind) if optional else (kind,))
+    if not plain <= _PLAIN:
+        return lambda value: tuple(map(element, _exactly(list, value)))
+
+    def read(value: Any) -> Any:
+        # One look at all types: a batch of devices has thousands of values. The reader says what is wrong.
+        return tuple(value if plain.issuperset(map(type, _exactly(list, value))) else map(element, value))
+
+    return read
 
 
 def _dataclass_reader(cls: Any) -> _Read:

@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol, cast
 from eventsourcing.persistence import EventStore
 from sqlalchemy import Connection, Engine
 
-from ledger.codec import encode, require_known
+from ledger.codec import KNOWN, encode, require_known
 from ledger.domain.events import Event
 from ledger.envelope import Envelope
 from ledger.mapper import EnvelopeMapper
@@ -54,6 +54,7 @@ class Session:
     now: int
     projectors: Sequence[Projector]
     appended: list[Appended] = field(default_factory=list)
+    end: rows.End | None = None  # where the ledger ends: nobody else appends to it meanwhile
 
     def load(self, stream: str) -> list[Event]:
         """The events of a stream, oldest first."""
@@ -81,12 +82,13 @@ class Session:
         if not stored:
             return
         # Not with EventStore.put: its notifications cost a fifth of a large append, and nobody reads them.
-        positions = LedgerRecorder(connection=self.connection).insert_events(stored)
+        end = self.end or rows.end_of(self.connection)
+        self.end = LedgerRecorder(connection=self.connection).extend(stored, end)
         written = [
             rows.Row(
                 position, str(row.originator_id), row.originator_version, row.topic, self.now, self.actor, row.state
             )
-            for position, row in zip(positions, stored, strict=True)
+            for position, row in enumerate(stored, start=end.frontier.size + 1)
         ]
         for projector in self.projectors:
             projector.project(self.connection, written)
@@ -109,9 +111,10 @@ class Ledger:
     def writing(self, *, dry_run: bool = False) -> Iterator[Session]:
         """A transaction under the writers' lock: committed at the end, rolled back on any error and in a dry run."""
         with store.writing(self.engine, dry_run=dry_run) as connection:
-            require_known(rows.topics(connection))  # a decision on a history that we can't read would be a guess
-            now = max(self.now, rows.head(connection).recorded_at)
-            yield Session(connection, store.actor_of(connection, self.actor), now, self.projectors)
+            end, strange = rows.end_to_append(connection, KNOWN)
+            require_known(strange)  # a decision on a history that we can't read would be a guess
+            now = max(self.now, end.recorded_at)
+            yield Session(connection, store.actor_of(connection, self.actor), now, self.projectors, end=end)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -5,37 +5,32 @@ Rules of this module:
 * A moment is a position with a clock: that of the event at the position, or the time that was asked for.
 * Only the events that a question needs are folded (`projections.questions`), by the folds that fill the live tables,
   so the past is asked with the same queries as the present.
-* Beside the projections there are ``head`` and ``event``: the head as it was, and of the events those that a question
-  may read besides. ``event`` has no leaves: a proof is about the ledger and is asked of the ledger.
+* ``head`` is the head as it was, and ``event`` has those events that a question may read besides. It has no leaves: a
+  proof is about the ledger and is asked of the ledger.
 * Telemetry is no history, so ``sighting`` is empty. What reached a destination is none either: in the past a view
   counts as published from the event on that records its publication.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import NamedTuple
 
-from sqlalchemy import Column, Connection, MetaData, Table, create_engine, text
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.pool import StaticPool
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy import Connection, text
 
 from ledger.codec import require_known
 from ledger.domain.errors import BadInput, NotFound
 from ledger.domain.values import BadTime, format_time, from_epoch, parse_time, to_epoch
 from ledger.garbage import uncollected
-from ledger.store import bulk, events, tables
+from ledger.store import bulk, events
 from ledger.store.events import PLAIN
+from projections import memory as tables
 from projections import runner
 from projections.questions import EVERYTHING, Question
-from projections.tables import LATE, shared_tables
 
 # What queries read of the events themselves, whatever is asked: the factory, and when something was signed.
 KEPT = ("factory.initialized/1", "root.published/1", "wave.resigned/1", "targets.resigned/1")
-_EVENT = ("position", "stream", "version", "topic", "recorded_at", "actor", "encoding", "payload")
 
 
 class BadMoment(BadInput):
@@ -123,11 +118,13 @@ def ask(ledger: Connection, past: Connection, position: int, question: Question)
     for fold in runner.folds():
         if fold.name in question.folds:
             fold.fold(past, rows(fold.topics))
-    for statement in _tables().indexes:
-        past.exec_driver_sql(statement)
+    tables.make_indexes(past, runner.folds())
     mark_written(past)
-    kept = ((*row[:6], PLAIN, row.payload) for row in rows(KEPT))
-    bulk.insert(past, "event", _EVENT, kept)
+    kept = (
+        (*row[:6], PLAIN, row.payload)
+        for row in rows((*KEPT, *(topic for topic in question.kept if topic not in KEPT)))
+    )
+    bulk.insert(past, "event", tables.EVENT_COLUMNS, kept)
     if question.root:
         frontier = events.frontier_at(ledger, position).to_bytes()
         newest = events.get(ledger, position)
@@ -144,44 +141,7 @@ def mark_written(past: Connection) -> None:
 @contextmanager
 def memory() -> Iterator[Connection]:
     """The tables, empty, in a database that is gone afterwards."""
-    engine = create_engine("sqlite://", poolclass=StaticPool)
-    try:
-        with engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA journal_mode = OFF")  # nothing is ever rolled back
-            for statement in _tables().tables:
-                connection.exec_driver_sql(statement)
-            yield connection
-    finally:
-        engine.dispose()
-
-
-class _Tables(NamedTuple):
-    """What makes the tables, with the indexes that folds use, and what makes the others when all is folded."""
-
-    tables: tuple[str, ...]
-    indexes: tuple[str, ...]
-
-
-@lru_cache
-def _tables() -> _Tables:
-    parts = [shared_tables(), *(fold.tables(0) for fold in runner.folds()), _ledger_tables()]
-    made = [table for part in parts for table in part.tables.values()]
-    indexes = [index for table in made for index in table.indexes]
-    early = [index for index in indexes if not index.info.get(LATE)]
-    late = [index for index in indexes if index.info.get(LATE)]
-    return _Tables(
-        _statements([*map(CreateTable, made), *map(CreateIndex, early)]), _statements(map(CreateIndex, late))
-    )
-
-
-def _statements(made: Iterable[CreateTable | CreateIndex]) -> tuple[str, ...]:
-    dialect = sqlite.dialect()
-    return tuple(str(one.compile(dialect=dialect)) for one in made)
-
-
-def _ledger_tables() -> MetaData:
-    metadata = MetaData()
-    columns = [tables.event.c[name] for name in _EVENT]
-    Table("event", metadata, *(Column(c.name, c.type, primary_key=c.primary_key) for c in columns))
-    tables.head.to_metadata(metadata)
-    return metadata
+    folds = runner.folds()
+    with tables.memory(folds) as connection:
+        tables.make_asked(connection, folds)
+        yield connection

@@ -8,7 +8,7 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import Connection, Table
@@ -28,7 +28,9 @@ class Difference(NamedTuple):
     field: str = ""
 
 
-def differences(live: Connection, replay: Connection, projection: str, table: Table) -> Iterator[Difference]:
+def differences(
+    live: Connection, replay: Connection, projection: str, table: Table
+) -> Generator[Difference, None, None]:
     """The rows of a table that differ."""
     keys, columns = [c.name for c in table.primary_key.columns], [c.name for c in table.columns]
     places = [columns.index(key) for key in keys]

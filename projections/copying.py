@@ -3,7 +3,8 @@
 Rules of this module:
 
 * One transaction in the new store: tables, events, projections. Until it is committed there is nothing.
-* Telemetry and notes of what was published are no events; they come along where the whole ledger does.
+* Telemetry and notes of what was published are no events; they come along where the whole ledger does. Of a part of it
+  all that was signed counts as published, as with ``--at``.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from ledger.domain.errors import NotFound
 from ledger.store import bulk, copying, events, migrate
 from ledger.store import engine as store
 from projections import runner
+from projections.at import mark_written
 from projections.tables import all_tables, shared_tables
 
 Progress = Callable[[str, int, int], None]
@@ -39,8 +41,10 @@ class NothingToCopy(NotFound):
     size: int
 
 
-def copy(source: Engine, target: Engine, until: int | None, progress: Progress) -> Copied:
+def copy(source: Engine, target: Engine, until: int | None, progress: Progress, *, dry_run: bool = False) -> Copied:
     """Copy a ledger up to a position, included, or all of it. `progress` gets what is done, how far, and of how much.
+
+    A dry run does all of it, and keeps nothing.
 
     Raises:
         StoreMissing, SchemaMismatch: of the source.
@@ -55,7 +59,7 @@ def copy(source: Engine, target: Engine, until: int | None, progress: Progress) 
         end = size if until is None else until
         if end > size:
             raise NothingToCopy(position=end, size=size)
-        with store.writing(target) as after:
+        with store.writing(target, dry_run=dry_run) as after:
             migrate.create(
                 after, *all_tables(), fill=lambda new: copying.fill(before, new, end, _of("events", progress))
             )
@@ -63,6 +67,8 @@ def copy(source: Engine, target: Engine, until: int | None, progress: Progress) 
             runner.catch_up(after, _of("projections", progress))
             if end == size:
                 _copy_notes(before, after)
+            else:
+                mark_written(after)  # what had reached which destination then, nobody knows
             frontier = copying.verify(before, after, end, _of("verifying", progress))
     return Copied(frontier.size, frontier.root())
 

@@ -163,12 +163,8 @@ class Facts:
         """How many devices of the group a full rollout reaches now, and how many have the wave already."""
         return select.group_members(connection, reach)
 
-    def not_eligible(self, connection: Connection, reach: Reach) -> list[str]:
-        """The listed devices that the wave can't reach, each with the reason in words."""
-        return select.not_eligible(connection, reach)
-
     def choose(self, connection: Connection, reach: Reach, limit: Limit | None, online_since: int) -> Choice:
-        """Candidates in their order, as many as the limit allows."""
+        """Candidates in their order, as many as the limit allows, and who of a list can't be reached."""
         return select.choose(connection, reach, limit, online_since)
 
 

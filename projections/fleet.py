@@ -15,7 +15,7 @@ Rules of this module (DESIGN §2, §6):
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, count, repeat
 from typing import Any, TypeAlias
 
@@ -25,7 +25,7 @@ from ledger.domain.rollout import draw_of
 from ledger.store.events import Row
 from projections import sticky
 from projections.fold import Data, Fold
-from projections.tables import fleet_tables
+from projections.tables import BY_TARGET, BY_UUID, fleet_tables
 
 Found: TypeAlias = Sequence[tuple[Row, Data]]
 
@@ -46,6 +46,11 @@ class Fleet(Fold):
         """Fold into the tables whose names end in `suffix`."""
         super().__init__(suffix)
         self._ids: dict[str, dict[str | None, int]] = {}
+        self._first: dict[str, int] = {}  # by kind: the highest id that the table had
+        self._names: list[tuple[str, int, str]] = []  # that the table does not have yet
+        self._tags = self.keep("fleet_tag", "tag active number held moved")
+        self._waves = self.keep("fleet_wave", "wave tag number status opened closed")
+        self._targets = self.keep("fleet_wave_target", "wave target")
         self.handlers = {
             "wave.initialized/1": self._wave_initialized,
             "wave.rolled-out/1": self._wave_rolled_out,
@@ -59,15 +64,26 @@ class Fleet(Fold):
             "devices.reported/1": self._reported,
             "devices.staged/1": self._staged,
         }
+        # Who is reached by a wave has it whatever becomes of the wave. A rollout to a whole group has it settled first.
+        self.passes = {"devices.staged/1": self.handlers}
 
     def tables(self, generation: int) -> MetaData:
         """The tables to fold into, with the indexes of that generation."""
         return fleet_tables(self.suffix, generation)
 
-    def fold(self, connection: Connection, events: Iterable[Row]) -> None:
-        """Fold events. Ids are remembered within one call only: a rolled back transaction takes its ids with it."""
-        self._ids.clear()
-        super().fold(connection, events)
+    def forget(self) -> None:
+        """Begin anew. A rolled back transaction takes its ids with it, but where nothing else writes the tables."""
+        super().forget()
+        if not self.alone:
+            self._ids.clear()
+            self._first.clear()
+        self._names.clear()
+
+    def write(self, connection: Connection) -> None:
+        """Write what is kept."""
+        super().write(connection)
+        names, self._names = self._names, []
+        self.insert(connection, "fleet_name", ("kind", "id", "name"), names)
 
     def id_of(self, connection: Connection, kind: str, name: str | None) -> int:
         """The dense integer of a name, given when it is first seen; 0 for none."""
@@ -76,17 +92,26 @@ class Fleet(Fold):
     def _ids_of(self, connection: Connection, kind: str, names: Sequence[str | None]) -> Iterator[int]:
         """The dense integers of many names."""
         ids = self._ids.setdefault(kind, {None: 0})
+        if ids.keys() >= set(names):
+            return map(ids.__getitem__, names)
         strange = [name for name in dict.fromkeys(names) if name not in ids and name is not None]
-        if strange:
+        if not self.alone or self._first_id(connection, kind):  # else there is none that is not known here
             ids.update(self.lookup(connection, _IDS, strange, (kind,)))
-            new = [name for name in strange if name not in ids]
-            if new:
-                last = self.scalar(connection, "SELECT max(id) FROM {fleet_name} WHERE kind = :kind", {"kind": kind})
-                ids.update(zip(new, count((last or 0) + 1), strict=False))
-                self.insert(connection, "fleet_name", ("kind", "id", "name"), [(kind, ids[n], n) for n in new])
+        new = [name for name in strange if name not in ids]
+        if new:
+            last = max(self._first_id(connection, kind), *ids.values())
+            ids.update(zip(new, count(last + 1), strict=False))
+            self._names += [(kind, ids[name], name) for name in new]
         return map(ids.__getitem__, names)
 
+    def _first_id(self, connection: Connection, kind: str) -> int:
+        if kind not in self._first:
+            statement = "SELECT max(id) FROM {fleet_name} WHERE kind = :kind"
+            self._first[kind] = self.scalar(connection, statement, {"kind": kind}) or 0
+        return self._first[kind]
+
     def _registered(self, connection: Connection, found: Found) -> None:
+        self.write(connection)
         known = self._returning(connection, found)
         last = self.scalar(connection, "SELECT max(dev) FROM {fleet_device}") or 0
         new: list[Iterator[tuple[Any, ...]]] = []
@@ -95,7 +120,7 @@ class Fleet(Fold):
         for row, data in found:
             devices = list(zip(data["uuids"], *self._columns(connection, data), strict=True))
             if known:
-                back += [(known[uuid], row.position, *rest) for uuid, *rest in devices if uuid in known]
+                back += [(uuid, row.position, *rest) for uuid, *rest in devices if uuid in known]
                 devices = [device for device in devices if device[0] not in known]
             new.append(_arrivals(last + 1, devices, row.position))
             history.append(zip(range(last + 1, last + 1 + len(devices)), repeat(row.position)))
@@ -104,25 +129,19 @@ class Fleet(Fold):
         if back:
             sticky.come_back(self, connection, back)
         self.insert(connection, "fleet_history", ("dev", "position"), chain.from_iterable(history))
-        self._remember(connection, back)
 
     def _changed(self, connection: Connection, found: Found) -> None:
-        devs = self._devs(connection, found, "uuids")
+        self.write(connection)
         rows = [
-            (devs[uuid], row.position, *columns)
+            (uuid, row.position, *columns)
             for row, data in found
             for uuid, *columns in zip(data["uuids"], *self._columns(connection, data), strict=True)
-            if uuid in devs
         ]
         sticky.change(self, connection, rows)
-        self._remember(connection, rows)
 
     def _removed(self, connection: Connection, found: Found) -> None:
-        devs = self._devs(connection, found, "uuids")
-        rows = [(devs[uuid], row.position) for row, data in found for uuid in data["uuids"] if uuid in devs]
-        for part in sticky.once_each(rows):
-            sticky.remove(self, connection, part)
-        self._remember(connection, rows)
+        self.write(connection)
+        sticky.remove(self, connection, [(uuid, row.position) for row, data in found for uuid in data["uuids"]])
 
     def _columns(self, connection: Connection, data: Data) -> list[Any]:
         """The columns of an event's devices: name, hardware, tag, group, production."""
@@ -134,55 +153,33 @@ class Fleet(Fold):
             map(int, data["production"]),
         ]
 
-    def _devs(self, connection: Connection, found: Found, column: str) -> dict[str, int]:
-        """The numbers of all devices of a column of events."""
-        uuids = [uuid for _, data in found for uuid in data[column]]
-        statement = "SELECT d.uuid, d.dev FROM $texts CROSS JOIN {fleet_device} d WHERE d.uuid = texts.value"
-        return dict(self.lookup(connection, statement, uuids))
-
-    def _returning(self, connection: Connection, found: Found) -> dict[str, int]:
+    def _returning(self, connection: Connection, found: Found) -> set[str]:
         """Those of the devices of registrations that were removed once."""
         if not self.scalar(connection, "SELECT 1 FROM {fleet_device} WHERE tag = 0 LIMIT 1"):
-            return {}
-        return self._devs(connection, found, "uuids")
-
-    def _remember(self, connection: Connection, rows: Iterable[tuple[Any, ...]]) -> None:
-        # In the order of the key, which costs half of what any other does.
-        self.insert(connection, "fleet_history", ("dev", "position"), sorted({row[:2] for row in rows}))
+            return set()
+        self.need(connection, BY_UUID)
+        uuids = [uuid for _, data in found for uuid in data["uuids"]]
+        statement = "SELECT d.uuid FROM $texts CROSS JOIN {fleet_device} d WHERE d.uuid = texts.value"
+        return {uuid for (uuid,) in self.lookup(connection, statement, uuids)}
 
     def _reported(self, connection: Connection, found: Found) -> None:
-        devs = self._devs(connection, found, "uuids")
-        rows = [
-            (devs[uuid], row.position, target, number, seen_at)
-            for row, data in found
-            for uuid, target, number, seen_at in zip(
-                data["uuids"],
-                self._ids_of(connection, "target", data["targets"]),
-                data["numbers"],
-                data["seen_at"],
-                strict=True,
-            )
-            if uuid in devs
-        ]
+        self.write(connection)
+        rows: list[tuple[Any, ...]] = []
+        for row, data in found:
+            targets = self._ids_of(connection, "target", data["targets"])
+            rows += zip(data["uuids"], repeat(row.position), targets, data["numbers"], data["seen_at"], strict=False)
         sticky.report(self, connection, rows)
-        self._remember(connection, rows)
 
     def _staged(self, connection: Connection, found: Found) -> None:
-        devs = self._devs(connection, found, "devices")
-        rows = [
-            (devs[uuid], row.position, wave)
-            for row, data in found
-            for wave in [self.id_of(connection, "wave", data["wave"])]
-            for uuid in data["devices"]
-            if uuid in devs
-        ]
+        self.write(connection)
+        rows: list[tuple[Any, ...]] = []
+        for row, data in found:
+            rows += zip(data["devices"], repeat(row.position), repeat(self.id_of(connection, "wave", data["wave"])))
         sticky.reach(self, connection, rows)
-        self._remember(connection, rows)
 
     def _wave_initialized(self, connection: Connection, row: Row, data: Data) -> None:
         wave = self.id_of(connection, "wave", data["wave"])
-        targets = [(wave, target) for target in self._ids_of(connection, "target", data["targets"])]
-        self.insert(connection, "fleet_wave_target", ("wave", "target"), targets)
+        self._targets.add(wave, [(target,) for target in self._ids_of(connection, "target", data["targets"])])
 
     def _wave_rolled_out(self, connection: Connection, row: Row, data: Data) -> None:
         if not data["full_group"]:
@@ -192,6 +189,8 @@ class Fleet(Fold):
             "wave": self.id_of(connection, "wave", data["wave"]),
             "position": row.position,
         }
+        self.settle(connection)
+        self.need(connection, BY_TARGET)
         self.run(
             connection,
             "INSERT INTO {fleet_wave_group} (tag, grp, wave, position) "
@@ -211,40 +210,25 @@ class Fleet(Fold):
     def _wave_opened(self, connection: Connection, row: Row, data: Data) -> None:
         tag = self.id_of(connection, "tag", data["tag"])
         wave = self.id_of(connection, "wave", data["wave"])
-        self.insert(
-            connection,
-            "fleet_wave",
-            ("wave", "tag", "number", "status", "opened"),
-            [(wave, tag, data["number"], "active", row.position)],
-        )
-        opened = {"tag": tag, "wave": wave}
-        self.run(
-            connection,
-            "INSERT INTO {fleet_tag} (tag, active, number, held, moved) VALUES (:tag, :wave, 0, 0, 0) "
-            "ON CONFLICT (tag) DO UPDATE SET active = excluded.active",
-            opened,
-        )
+        self._waves.new(wave, [(tag, data["number"], "active", row.position, None)])
+        if self._tags.rows(connection, tag):
+            self._tags.change(connection, tag, active=wave)
+        else:
+            self._tags.new(tag, [(wave, 0, 0, 0)])
 
     def _wave_closed(self, connection: Connection, row: Row, data: Data) -> None:
-        closed = {
-            "tag": self.id_of(connection, "tag", data["tag"]),
-            "wave": self.id_of(connection, "wave", data["wave"]),
-            "outcome": data["outcome"],
-            "position": row.position,
-        }
-        number = self.scalar(connection, "SELECT number FROM {fleet_wave} WHERE wave = :wave", closed)
-        self.run(connection, "UPDATE {fleet_wave} SET status = :outcome, closed = :position WHERE wave = :wave", closed)
+        id_, tag = self.id_of(connection, "wave", data["wave"]), self.id_of(connection, "tag", data["tag"])
+        wave, state = self._waves.row(connection, id_), self._tags.row(connection, tag)
+        self._waves.change(connection, id_, status=data["outcome"], closed=row.position)
+        if wave is None or state is None:
+            return
+        number, held = wave["number"], state["held"]
         if data["outcome"] == "complete":
-            change = "number = :number, held = CASE WHEN held > :number THEN held ELSE 0 END"
+            self._tags.change(connection, tag, active=0, number=number, held=held if held > number else 0)
         elif data["recovered"]:  # it was rolled out, so some may run it
-            change = "held = CASE WHEN held > :number THEN held ELSE :number END"
+            self._tags.change(connection, tag, active=0, held=max(held, number))
         else:
-            change = "held = held"
-        self.run(
-            connection,
-            f"UPDATE {{fleet_tag}} SET active = 0, {change} WHERE tag = :tag",
-            {"tag": closed["tag"], "number": number},
-        )
+            self._tags.change(connection, tag, active=0)
 
 
 def _arrivals(first: int, devices: Sequence[tuple[Any, ...]], position: int) -> Iterator[tuple[Any, ...]]:

@@ -8,7 +8,7 @@ beside them, and those of a past moment in memory.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -19,6 +19,7 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 from ledger.store import bulk
 from ledger.store.events import Row
 from ledger.upcasters import upcast
+from projections.kept import Kept
 
 Data: TypeAlias = dict[str, Any]
 Handler: TypeAlias = Callable[[Connection, Row, Data], None]
@@ -28,23 +29,32 @@ Params: TypeAlias = Mapping[str, Any]
 
 _PARAMETER = re.compile(r":([a-z_]+)")
 
-BATCH = 200  # events that are handed over together
+BATCH = 5000  # events that are handed over together
+KEPT = 20_000  # events until what is kept is written
 BATCH_BYTES = 4_000_000  # of payload at most, or a little more: some 50,000 devices
 
 
 class Fold:
     """The base of both projections. A subclass fills `handlers`: topic → method.
 
-    A topic of `batches` gets neighbouring events together, where one at a time would cost a statement for each row.
+    A topic of `batches` gets events together, where one at a time would cost a statement for each row: neighbours, and
+    those that nothing came between but the topics that it lets pass.
     """
 
     name: str
     handlers: Mapping[str, Handler]
     batches: Mapping[str, BatchHandler] = {}
+    passes: Mapping[str, Collection[str]] = {}
+    """By topic of `batches`: the topics of `handlers` that may be folded before events that came before them."""
 
     def __init__(self, suffix: str = "") -> None:
         """Fold into the tables whose names end in `suffix`."""
         self.suffix = suffix
+        self.batch_bytes = BATCH_BYTES
+        self.alone = False  # nobody else writes the tables, and no transaction of theirs is undone and gone on from
+        self.unmade: dict[str, Callable[[Connection], object]] = {}  # what makes indexes that are missing, by name
+        self._kept: list[Kept] = []
+        self._waiting: list[tuple[Row, Data]] = []
 
     def tables(self, generation: int) -> MetaData:
         """The tables to fold into, with the indexes of that generation."""
@@ -55,22 +65,62 @@ class Fold:
         """What it folds."""
         return [*self.handlers, *self.batches]
 
+    def keep(self, table: str, columns: str) -> Kept:
+        """A table whose rows are kept until the end of a `fold`, by the first of the columns."""
+        self._kept.append(Kept(self, table, columns))
+        return self._kept[-1]
+
     def fold(self, connection: Connection, events: Iterable[Row]) -> None:
         """Fold events, in their order. Topics that are none of its own pass by."""
-        waiting: list[tuple[Row, Data]] = []
+        self.forget()
         size = 0
-        for row in events:
-            if waiting and (row.topic != waiting[0][0].topic or len(waiting) == BATCH or size > BATCH_BYTES):
-                self.batches[waiting[0][0].topic](connection, waiting)
-                waiting, size = [], 0
+        for number, row in enumerate(events, start=1):
+            if self._waiting and not self._joins(row.topic, size):
+                self.hand_over(connection)
             if row.topic in self.batches:
-                waiting.append((row, orjson.loads(row.payload)))
+                size = size if self._waiting else 0
+                self._waiting.append((row, orjson.loads(row.payload)))
                 size += len(row.payload)
             elif row.topic in self.handlers:
                 topic, data = upcast(row.topic, orjson.loads(row.payload))
                 self.handlers[topic](connection, row, data)
+            if number % KEPT == 0:
+                self.write(connection)
+        self.settle(connection)
+
+    def need(self, connection: Connection, index: str) -> None:
+        """Before the first statement that an index makes fast."""
+        if index in self.unmade:
+            self.unmade.pop(index)(connection)
+
+    def forget(self) -> None:
+        """Begin anew: what a fold that failed left in memory is not in the tables."""
+        self._waiting = []
+        for kept in self._kept:
+            kept.clear()
+
+    def hand_over(self, connection: Connection) -> None:
+        """Fold the events that wait for more of their kind."""
+        waiting, self._waiting = self._waiting, []
         if waiting:
             self.batches[waiting[0][0].topic](connection, waiting)
+
+    def settle(self, connection: Connection) -> None:
+        """Bring the tables up to the last event."""
+        self.hand_over(connection)
+        self.write(connection)
+
+    def write(self, connection: Connection) -> None:
+        """Write what is kept, so that statements find it."""
+        for kept in self._kept:
+            kept.write(connection)
+
+    def _joins(self, topic: str, size: int) -> bool:
+        """Whether the events that wait may go on waiting when one of a topic comes."""
+        waiting = self._waiting[0][0].topic
+        if topic == waiting:
+            return len(self._waiting) < BATCH and size <= self.batch_bytes
+        return topic in self.passes.get(waiting, ()) or not (topic in self.batches or topic in self.handlers)
 
     def rows(self, connection: Connection, statement: str, params: Params | None = None) -> list[tuple[Any, ...]]:
         """The rows of a query over this fold's tables: each ``{name}`` becomes a table name. Parameters have names."""
@@ -107,7 +157,7 @@ class Fold:
         return bulk.lookup(connection, _fill(statement, self.suffix), texts, values)
 
     def stage(
-        self, connection: Connection, table: str, columns: Mapping[str, str], rows: Iterable[tuple[Any, ...]]
+        self, connection: Connection, table: str, columns: Mapping[str, str], rows: Sequence[tuple[Any, ...]]
     ) -> None:
         """Put rows into a temporary table, for statements about all of them."""
         bulk.stage(connection, table, columns, rows)

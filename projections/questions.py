@@ -28,21 +28,38 @@ Select: TypeAlias = Callable[[Connection, int], Rows]
 CATALOG_TOPICS = ("ci-targets.imported/1", "ci-targets.pruned/1")
 PUBLICATION_TOPICS = ("metadata.published/1", "bundle.exported/1", "versions.raised/1")
 _INITIALIZED = "wave.initialized/1"
+TRUST_TOPICS = (
+    "root.published/1", "online-key.set/1", "root.proposed/1", "root.signed/1", "roots.taken-in/1",
+    "proposed-targets.signed/1", "root.update-closed/1",
+)  # fmt: skip
+WAVE_TOPICS = (
+    _INITIALIZED, "wave.signed/1", "wave.resigned/1", "wave.holders-changed/1", "wave.rolled-out/1",
+    "wave.completed/1", "wave.canceled/1",
+)  # fmt: skip
 
 
 _BOTH, _RELEASES = frozenset({"releases", "fleet"}), frozenset({"releases"})
 
 
 class Question(NamedTuple):
-    """What to fold: which events, into which projections, and whether the ledger's root is asked for, too."""
+    """What to fold: which events, into which projections; whether the ledger's root is asked for, too.
+
+    `kept` are topics of events that the question itself reads, besides those that queries do.
+    """
 
     select: Select
     folds: frozenset[str] = _BOTH
     root: bool = False
+    kept: tuple[str, ...] = ()
 
 
 EVERYTHING = Question(lambda ledger, until: lambda topics: events.read(ledger, topics=topics, until=until), root=True)
 """All that happened."""
+
+
+def root_update() -> Question:
+    """An open change of the root: what was proposed and signed, and all documents that it asks signatures for."""
+    return EVERYTHING._replace(kept=(*TRUST_TOPICS, *WAVE_TOPICS))
 
 
 def topics(*wanted: str) -> Question:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import partial
 from typing import cast
 
 import orjson
@@ -27,8 +28,6 @@ from ledger.store.events import Row
 from projections import publications, tags
 from projections.fold import Data, Fold
 from projections.tables import release_tables
-
-_TAG = f"SELECT {', '.join(tags.COLUMNS)} FROM {{release_tag}} WHERE tag = :tag"
 
 HELD_RANK, PRODUCTION_RANK, WAVE_RANK = 1, 2, 3  # the direction devices move, so the order versions are given in
 
@@ -68,14 +67,40 @@ class Releases(Fold):
             **publications.handlers(self),
         }
         self.batches = publications.batches(self)
+        # Publications have tables of their own, which nothing else asks.
+        self.passes = dict.fromkeys(self.batches, self.handlers.keys() - publications.handlers(self).keys())
+        self._states: dict[str, Tag] = {}
+        self._tags = self.keep("release_tag", " ".join(tags.COLUMNS))
+        self._waves = self.keep(
+            "release_wave",
+            "wave tag number status created_at created_by finished_at finished_by position expires version threshold "
+            "source_tag prune reason",
+        )
+        self._signatures = self.keep("release_signature", "wave place keyid")
+        self._rollouts = self.keep(
+            "release_rollout", 'wave rollout at "by" grp full_group listed devices skipped digest plan position'
+        )
+        self._views = self.keep(
+            "release_view", "view repository rank version expires wave document content content_position"
+        )
+        self._targets = self.keep("release_view_target", "view name number hardware_id body")
+
+    def forget(self) -> None:
+        """Begin anew."""
+        super().forget()
+        self._states.clear()
 
     def tables(self, generation: int) -> MetaData:
         """The tables to fold into, with the indexes of that generation."""
         return release_tables(self.suffix, generation)
 
     def _member_added(self, connection: Connection, row: Row, data: Data) -> None:
-        self.run(connection, "DELETE FROM {release_member} WHERE member = :member", data)
-        self.run(connection, "INSERT INTO {release_member} (member, role) VALUES (:member, :role)", data)
+        self.run(
+            connection,
+            "INSERT INTO {release_member} (member, role) VALUES (:member, :role) "
+            "ON CONFLICT (member) DO UPDATE SET role = excluded.role",
+            data,
+        )
 
     def _member_removed(self, connection: Connection, row: Row, data: Data) -> None:
         self.run(connection, "DELETE FROM {release_member} WHERE member = :member", data)
@@ -145,107 +170,54 @@ class Releases(Fold):
         return {tag for name in names for (tag,) in self.rows(connection, statement, {"name": name})}
 
     def _touch_ci_view(self, connection: Connection, view: str, position: int) -> None:
-        found = {"view": view, "position": position}
-        if self.scalar(connection, "SELECT 1 FROM {release_view} WHERE view = :view", found):
-            self.run(connection, "UPDATE {release_view} SET content_position = :position WHERE view = :view", found)
+        if self._views.rows(connection, view):
+            self._views.change(connection, view, content_position=position)
         else:
-            self.run(
-                connection,
-                "INSERT INTO {release_view} (view, repository, rank, content_position) "
-                "VALUES (:view, :view, 1, :position)",
-                found,
-            )
+            self._views.new(view, [(view, 1, None, None, None, None, None, position)])
 
     def _wave_initialized(self, connection: Connection, row: Row, data: Data) -> None:
         own = data["documents"][0]
-        self.run(
-            connection,
-            "INSERT INTO {release_wave} (wave, tag, number, status, created_at, created_by, position, expires, "
-            "version, threshold, source_tag, prune) VALUES (:wave, :tag, :number, 'active', :at, :by, :position, "
-            ":expires, :version, :threshold, :source_tag, :prune)",
-            {
-                **{field: data[field] for field in ("wave", "tag", "number", "threshold", "source_tag")},
-                "at": row.recorded_at,
-                "by": row.actor,
-                "position": row.position,
-                "expires": _seconds(data["expires"]),
-                "version": own["version"],
-                "prune": orjson.dumps(data["prune"]).decode(),
-            },
-        )
-        targets = [known_target(name, body) for name, body in orjson.loads(own["signed"])["targets"].items()]
-        self.insert(
-            connection,
-            "release_view_target",
-            ("view", "name", "number", "hardware_id", "body"),
-            [(own["view"], t.name, t.number, t.hardware_id, canonical_body(t.body)) for t in targets],
-        )
+        self._waves.new(
+            data["wave"],
+            [
+                (data["tag"], data["number"], "active", row.recorded_at, row.actor, None, None, row.position,
+                 _seconds(data["expires"]), own["version"], data["threshold"], data["source_tag"],
+                 orjson.dumps(data["prune"]).decode(), None)
+            ],
+        )  # fmt: skip
+        self._targets.new(own["view"], partial(_targets_of, own["signed"]))
 
     def _wave_signed(self, connection: Connection, row: Row, data: Data) -> None:
-        self.run(
-            connection,
-            "INSERT INTO {release_signature} (wave, place, keyid) VALUES (:wave, :place, :keyid)",
-            {"wave": data["wave"], "place": row.position, "keyid": data["keyid"]},
-        )
+        self._signatures.add(data["wave"], [(row.position, data["keyid"])])
 
     def _wave_resigned(self, connection: Connection, row: Row, data: Data) -> None:
-        own = data["documents"][0]
-        params = {
-            "wave": data["wave"],
-            "view": own["view"],
-            "version": own["version"],
-            "expires": _seconds(own["expires"]),
-            "threshold": data["threshold"],
-        }
-        self.run(
-            connection,
-            "UPDATE {release_wave} SET version = :version, expires = :expires, threshold = :threshold "
-            "WHERE wave = :wave",
-            params,
-        )
-        self.run(
-            connection, "UPDATE {release_view} SET version = :version, expires = :expires WHERE view = :view", params
-        )
-        self.run(connection, "DELETE FROM {release_signature} WHERE wave = :wave", params)
-        self.insert(
-            connection,
-            "release_signature",
-            ("wave", "place", "keyid"),
-            [(data["wave"], place, signer["keyid"]) for place, signer in enumerate(data["signers"], start=1)],
-        )
+        own, wave = data["documents"][0], data["wave"]
+        header = {"version": own["version"], "expires": _seconds(own["expires"])}
+        self._waves.change(connection, wave, threshold=data["threshold"], **header)
+        self._views.change(connection, own["view"], **header)
+        self._signatures.put(wave, [(place, signer["keyid"]) for place, signer in enumerate(data["signers"], start=1)])
 
     def _wave_holders_changed(self, connection: Connection, row: Row, data: Data) -> None:
-        self.run(connection, "UPDATE {release_wave} SET threshold = :threshold WHERE wave = :wave", data)
-        self.many(
-            connection,
-            "DELETE FROM {release_signature} WHERE wave = ? AND keyid = ?",
-            [(data["wave"], keyid) for keyid in data["removed"]],
-        )
+        self._waves.change(connection, data["wave"], threshold=data["threshold"])
+        signed = self._signatures.rows(connection, data["wave"])
+        self._signatures.put(data["wave"], [(place, keyid) for place, keyid in signed if keyid not in data["removed"]])
 
     def _wave_rolled_out(self, connection: Connection, row: Row, data: Data) -> None:
-        self.run(
-            connection,
-            'INSERT INTO {release_rollout} (wave, rollout, at, "by", grp, full_group, listed, devices, skipped, '
-            "digest, plan, position) "
-            "VALUES (:wave, :rollout, :at, :by, :grp, :full_group, :listed, :devices, :skipped, :digest, :plan, "
-            ":position)",
-            {
-                **{f: data[f] for f in ("wave", "rollout", "full_group", "devices", "skipped", "digest", "plan")},
-                "at": row.recorded_at,
-                "by": row.actor,
-                "grp": data["selector"]["group"],
-                "listed": data["selector"]["uuids"] is not None,
-                "position": row.position,
-            },
-        )
-        if data["rollout"] == 1:
-            self.run(
-                connection,
-                "INSERT INTO {release_view} (view, repository, rank, version, expires, wave, document, content) "
-                "SELECT 'wave/' || wave, 'production/' || tag, :rank, version, expires, wave, 'wave/' || wave, wave "
-                "FROM {release_wave} WHERE wave = :wave",
-                {"wave": data["wave"], "rank": WAVE_RANK},
-            )
+        selector = data["selector"]
+        self._rollouts.add(
+            data["wave"],
+            [
+                (data["rollout"], row.recorded_at, row.actor, selector["group"], data["full_group"],
+                 selector["uuids"] is not None, data["devices"], data["skipped"], data["digest"], data["plan"],
+                 row.position)
+            ],
+        )  # fmt: skip
+        wave = self._waves.row(connection, data["wave"]) if data["rollout"] == 1 else None
+        if wave:
+            view = f"wave/{data['wave']}"
+            repository = f"production/{wave['tag']}"
+            document = (wave["version"], wave["expires"], data["wave"], view, data["wave"])
+            self._views.new(view, [(repository, WAVE_RANK, *document, None)])
 
     def _wave_completed(self, connection: Connection, row: Row, data: Data) -> None:
         self._finish(connection, row, data["wave"], "complete", None)
@@ -254,23 +226,20 @@ class Releases(Fold):
         self._finish(connection, row, data["wave"], "canceled", data["reason"])
 
     def _finish(self, connection: Connection, row: Row, wave: str, status: str, reason: str | None) -> None:
-        self.run(
-            connection,
-            "UPDATE {release_wave} SET status = :status, finished_at = :at, finished_by = :by, reason = :reason "
-            "WHERE wave = :wave",
-            {"wave": wave, "status": status, "at": row.recorded_at, "by": row.actor, "reason": reason},
-        )
+        over = {"finished_at": row.recorded_at, "finished_by": row.actor}
+        self._waves.change(connection, wave, status=status, reason=reason, **over)
 
     def _tag_changed(self, connection: Connection, row: Row, data: Data) -> None:
         event = cast("TagEvent", decode(row.topic, row.payload))
         before = self.tag(connection, event.tag)
         after = evolve(before, event)
         if after != before:  # a prune changes nothing here: the wave's own document left those targets out
-            self.run(connection, "DELETE FROM {release_tag} WHERE tag = :tag", {"tag": after.name})
-            self.insert(connection, "release_tag", tags.COLUMNS, [tags.to_row(after)])
+            self._states[event.tag] = after
+            self._tags.put(after.name, lambda: [tags.to_row(after)[1:]])
+        live = before.live
         for view, document in after.live.items():
-            if document != before.live.get(view):
-                self._put_view(connection, after, view, document)
+            if document != live.get(view):
+                self._put_view(after, view, document)
         match event:
             case TargetsResigned():
                 self.insert(
@@ -280,43 +249,37 @@ class Releases(Fold):
                     [(after.view, document.version, row.position) for document in event.documents],
                 )
             case TargetsPromoted():
-                names = {"production": after.view, "wave": f"wave/{event.wave}"}
-                self.run(connection, "DELETE FROM {release_view_target} WHERE view = :production", names)
-                self.run(connection, "UPDATE {release_view_target} SET view = :production WHERE view = :wave", names)
-                self._drop_views(connection, before.live.keys() - after.live.keys())
+                self._targets.move(connection, f"wave/{event.wave}", after.view)
+                self._drop_views(live.keys() - after.live.keys())
             case WaveClosed():
                 # After a rollout, what devices run stays on offer to those who run it.
-                names = {"wave": f"wave/{event.wave}", "held": f"held/{event.wave}"}
-                if names["held"] in after.live:
-                    self.run(connection, "UPDATE {release_view_target} SET view = :held WHERE view = :wave", names)
-                self._drop_views(connection, [names["wave"]])
+                wave, held = f"wave/{event.wave}", f"held/{event.wave}"
+                if held in after.live:
+                    self._targets.move(connection, wave, held)
+                self._drop_views([wave])
 
-    def _put_view(self, connection: Connection, tag: Tag, view: str, document: LiveDocument) -> None:
-        self.run(connection, "DELETE FROM {release_view} WHERE view = :view", {"view": view})
-        self.run(
-            connection,
-            "INSERT INTO {release_view} (view, repository, rank, version, expires, wave, document, content) "
-            "VALUES (:view, :repository, :rank, :version, :expires, :wave, :document, :content)",
-            {
-                "view": view,
-                "repository": tag.view,
-                "rank": PRODUCTION_RANK if view == tag.view else HELD_RANK,
-                "version": document.version,
-                "expires": to_epoch(document.expires),
-                "wave": document.wave,
-                "document": document.view,
-                "content": document.content,
-            },
-        )
+    def _put_view(self, tag: Tag, view: str, document: LiveDocument) -> None:
+        rank = PRODUCTION_RANK if view == tag.view else HELD_RANK
+        header = (document.version, to_epoch(document.expires), document.wave, document.view, document.content)
+        self._views.put(view, [(tag.view, rank, *header, None)])
 
-    def _drop_views(self, connection: Connection, views: Iterable[str]) -> None:
-        for table in ("release_view_target", "release_view"):
-            self.many(connection, f"DELETE FROM {{{table}}} WHERE view = ?", [(view,) for view in views])
+    def _drop_views(self, views: Iterable[str]) -> None:
+        for view in views:
+            self._targets.put(view, ())
+            self._views.put(view, ())
 
     def tag(self, connection: Connection, name: str) -> Tag:
         """The state of a tag."""
-        found = self.rows(connection, _TAG, {"tag": name})
-        return tags.from_row(dict(zip(tags.COLUMNS, found[0], strict=True))) if found else Tag(name)
+        if name not in self._states:
+            row = self._tags.row(connection, name)
+            self._states[name] = tags.from_row({"tag": name, **row}) if row else Tag(name)
+        return self._states[name]
+
+
+def _targets_of(signed: str) -> list[tuple[str, int, str, str]]:
+    """The targets of a document: name, number, hardware id and body."""
+    targets = [known_target(name, body) for name, body in orjson.loads(signed)["targets"].items()]
+    return [(t.name, t.number, t.hardware_id, canonical_body(t.body)) for t in targets]
 
 
 def _seconds(text: str) -> int:

@@ -5,12 +5,15 @@ Rules of this module:
 * Every event is put into a new store as it is: leaves and root are computed anew from what the events say. They must
   be those that the ledger had.
 * No private key is needed: what was signed is in the events, and the tree is written from them.
+* Up to the head, the rows of the projections are those of the ledger's own tables.
 * Clients look at the rebuilt tree with the clock of the moment. What had expired then is a finding: so it was.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,20 +28,22 @@ from ledger.store import engine as store
 from ledger.store.events import Row
 from ledger.tuf import note
 from projections import runner
-from projections.at import Moment
+from projections.at import Moment, mark_written
+from projections.compare import Difference, differences
 from projections.queries import status
 from projections.tables import all_tables
 from projections.tuf import checkup, inspection, state, tree
 from projections.tuf.destination import Directory
 from projections.tuf.verify import Checked
 
+MOST_ROWS = 100  # of a table that are told
 STORE, TREE = "ledger.db", "public"
 
 Progress = Callable[[str, int, int], None]
 
 
 class Problem(NamedTuple):
-    """Something that is not as it should be: `where` is a position, a view or a file."""
+    """Something that is not as it should be: `where` is a position, a table, a view or a file."""
 
     where: str
     kind: str
@@ -67,6 +72,7 @@ def replay(source: Connection, directory: Path, moment: Moment, progress: Progre
     engine = store.open_engine(f"sqlite:///{(directory / STORE).absolute()}", must_exist=False)
     problems = _fill(source, engine, moment.position, progress)
     agreed, wrong = _checkpoints(source, engine, moment.position)
+    wrong += _projections(source, engine, moment.position)
     views, found = _publish(engine, Directory(directory / TREE), moment, progress)
     with store.reading(engine) as connection:
         head = events.head(connection)
@@ -81,6 +87,7 @@ def _fill(source: Connection, engine: Engine, until: int, progress: Progress) ->
         migrate.create(connection, *all_tables(), fill=lambda new: copying.refill(new, rows))
         runner.install(connection)
         runner.catch_up(connection, _named(progress, "folding"))
+        mark_written(connection)
         head = events.head(connection)
     if (head.size, head.root) == (until, events.frontier_at(source, until).root()):
         return []
@@ -103,6 +110,24 @@ def _checkpoints(source: Connection, engine: Engine, until: int) -> tuple[int, l
     wrong = [of for of, checkpoint in notes.items() if roots.get(of) != checkpoint.root]
     problems = [Problem(str(of), "checkpoint", "a checkpoint of this size has another root") for of in wrong]
     return len(notes) - len(wrong), problems
+
+
+def _projections(source: Connection, engine: Engine, until: int) -> list[Problem]:
+    """Rows that are not those of the ledger's own tables. Those are of now, so at another moment there is none."""
+    if until != events.head(source).size:
+        return []
+    found: list[Difference] = []
+    with store.reading(engine) as built:
+        for fold in runner.folds():
+            for table in fold.tables(0).tables.values():
+                with closing(differences(source, built, fold.name, table)) as rows:
+                    found += islice(rows, MOST_ROWS)
+    return [Problem(".".join(filter(None, (d.table, d.field))), "projection", _told(d)) for d in found]
+
+
+def _told(found: Difference) -> str:
+    row = ", ".join(f"{column}={value}" for column, value in found.row.items())
+    return f"{found.problem}: {row[:200]}"
 
 
 def _publish(

@@ -14,13 +14,13 @@ Rules of this module:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Engine, MetaData, create_engine, text
-from sqlalchemy.pool import StaticPool
+from sqlalchemy import Column, Connection, Engine, MetaData, Table, text
 from sqlalchemy.schema import CreateTable
 
 from ledger.codec import require_known
@@ -32,18 +32,19 @@ from ledger.store.events import Row
 from projections.compare import Difference, differences
 from projections.fleet import Fleet
 from projections.fold import Fold
+from projections.memory import memory
 from projections.releases import Releases
-from projections.tables import LATE, NEW, shared_tables
+from projections.tables import ASKED, LATE, NEW, ROOM
 
-CHUNK = 2000  # events a transaction of a rebuild, at most
+CHUNK = 20_000  # events a transaction of a rebuild, at most
 CHUNK_BYTES = 16_000_000  # of payload, or a little more: some 200,000 devices
-REPLAY_CHUNK = 200  # events in memory of a verify, some 100 KB each when they are the fleet's
+REPLAY_BYTES = 4_000_000  # of payload in memory of a verify
 
 SWAP_PAUSE_SECONDS = 1.0
 SWAP_PATIENCE_SECONDS = 600  # a rebuild that is done can wait for a long reader
 
 Progress = Callable[[int, int], None]
-Step = Callable[[Connection], None]
+Step = Callable[[Connection], object]
 
 
 class State(NamedTuple):
@@ -74,17 +75,27 @@ class Projector:
     def __init__(self) -> None:
         """Fold into the live tables."""
         self._folds = folds()
+        marks = ", ".join("?" * len(self._folds))
+        self._names = tuple(fold.name for fold in self._folds)
+        self._move = f"UPDATE projection SET position = ? WHERE name IN ({marks})"
 
     def project(self, connection: Connection, rows: Sequence[Row]) -> None:
         """Fold events that were just appended, in their order."""
         if not rows:
             return
+        before, after = rows[0].position - 1, rows[-1].position
+        moved = bulk.query(connection, f"{self._move} AND position = ?", (after, *self._names, before)).rowcount
+        if moved < len(self._folds):  # as a rule all have folded what came before
+            self._catch_up(connection, before)
+            bulk.query(connection, self._move, (after, *self._names))
+        for fold in self._folds:
+            fold.fold(connection, rows)
+
+    def _catch_up(self, connection: Connection, until: int) -> None:
         at = _positions(connection)
         for fold in self._folds:
-            if at[fold.name] < rows[0].position - 1:
-                _fold_until(fold, connection, at[fold.name], rows[0].position - 1)
-            fold.fold(connection, rows)
-        connection.execute(text("UPDATE projection SET position = :position"), {"position": rows[-1].position})
+            if at[fold.name] < until:
+                _fold_until(fold, connection, at[fold.name], until)
 
 
 def install(connection: Connection) -> None:
@@ -98,11 +109,9 @@ def catch_up(connection: Connection, progress: Progress) -> None:
     head, at = events.head(connection).size, _positions(connection)
     with uncollected():
         for fold in folds():
-            for after in range(at[fold.name], head, CHUNK):
-                _fold_until(fold, connection, after, min(head, after + CHUNK))
-                progress(min(head, after + CHUNK), head)
+            _fold_until(fold, connection, at[fold.name], head, progress)
             engine.after_filling(connection, fold.tables(0).tables)
-    connection.execute(text("UPDATE projection SET position = :position"), {"position": head})
+    _move(connection, head)
 
 
 def states(connection: Connection) -> list[State]:
@@ -115,13 +124,17 @@ def states(connection: Connection) -> list[State]:
 def rebuild(engine_: Engine, name: str, progress: Progress | None = None) -> int:
     """Drop and refold one projection; returns the position it is at. `progress` gets position and head."""
     fold = next(f for f in folds(NEW) if f.name == name)
+    fold.alone = True
     with engine.writing(engine_) as connection:
+        if bulk.is_postgresql(connection):  # it reads the whole fleet for each large batch, and does well to
+            fold.batch_bytes = CHUNK_BYTES
         require_known(events.topics(connection))
         generation = _generation(connection, name) + 1
         tables = fold.tables(generation)
         with migrate.changing_projections(connection):
             _drop(connection, tables)
-            steps: list[Step] = [lambda new: engine.after_filling(new, tables.tables), *_create(connection, tables)]
+            late = _create(connection, tables, fold)
+            steps: list[Step] = [_made(lambda new: engine.after_filling(new, tables.tables)), *late]
         token = _begin(connection, fold)
     position, gives_up = 0, time.monotonic() + SWAP_PATIENCE_SECONDS
     with uncollected():
@@ -129,7 +142,9 @@ def rebuild(engine_: Engine, name: str, progress: Progress | None = None) -> int
             with engine.writing(engine_) as connection:
                 _require_token(connection, fold, token)
                 head = events.head(connection).size
-                position = _fold_some(fold, connection, position, min(head, position + CHUNK))
+                chunk = _chunk(fold, connection, position, head, CHUNK_BYTES)
+                fold.fold(connection, chunk)
+                position = chunk.position
                 if progress:
                     progress(position, head)
                 whole, filled = position == head, not steps
@@ -139,8 +154,7 @@ def rebuild(engine_: Engine, name: str, progress: Progress | None = None) -> int
                     _checkpoint(connection, name, position, generation)
                     _forget(connection, fold)
                 elif whole and not filled:
-                    with migrate.changing_projections(connection):
-                        steps.pop()(connection)
+                    steps.pop()(connection)
             if done:
                 return position
             if whole and filled:
@@ -154,56 +168,67 @@ def verify(engine_: Engine, name: str, *, most: int = 100, progress: Progress | 
     is compared at the end is held for as long as that takes.
     """
     fold = next(f for f in folds() if f.name == name)
+    fold.alone = True
     position = 0
-    with _in_memory(fold) as memory:
+    with memory([fold]) as replay, uncollected():
         while True:
             with engine.reading(engine_) as live:
                 until = _positions(live)[name]
-                after, position = position, min(until, position + REPLAY_CHUNK)
-                rows = list(events.read(live, topics=fold.topics, after=after, until=position))
+                chunk = _chunk(fold, live, position, until, REPLAY_BYTES)
+                rows, position = list(chunk), chunk.position
                 if position == until:
                     require_known(events.topics(live))
-                    fold.fold(memory, rows)
+                    fold.fold(replay, rows)
                     tables = fold.tables(0).tables.values()
-                    found = (d for table in tables for d in differences(live, memory, fold.name, table))
+                    found = (d for table in tables for d in differences(live, replay, fold.name, table))
                     with closing(found):  # what it streams ends before the transaction does
                         return list(islice(found, most))
-            fold.fold(memory, rows)
+            fold.fold(replay, rows)
             if progress:
                 progress(position, until)
 
 
-@contextmanager
-def _in_memory(fold: Fold) -> Iterator[Connection]:
-    memory_engine = create_engine("sqlite://", poolclass=StaticPool)
-    with memory_engine.connect() as memory, uncollected():
-        for metadata in (shared_tables(), fold.tables(0)):
-            metadata.create_all(memory)
-        yield memory
-    memory_engine.dispose()
+def _fold_until(fold: Fold, connection: Connection, after: int, until: int, progress: Progress | None = None) -> None:
+    while after < until:
+        chunk = _chunk(fold, connection, after, until, CHUNK_BYTES)
+        with closing(chunk):  # also when the fold is stopped: later its connection may be gone
+            fold.fold(connection, chunk)
+        after = chunk.position
+        if progress:
+            progress(after, until)
 
 
-def _fold_until(fold: Fold, connection: Connection, after: int, until: int) -> None:
-    # Closed here also when the fold is stopped: later its connection may be gone.
-    with closing(events.read(connection, topics=fold.topics, after=after, until=until)) as rows:
-        fold.fold(connection, rows)
+class _Chunk:
+    """The events of a fold after a position, up to another or to so much payload; `position` is where they ended."""
 
+    def __init__(self, events_: Generator[Row, None, None], until: int, most: int) -> None:
+        self._events, self._most = events_, most
+        self.position = until
 
-def _fold_some(fold: Fold, connection: Connection, after: int, until: int) -> int:
-    """Fold up to a position, or up to so much payload; returns up to which."""
-    at, size = after, 0
-
-    def some() -> Iterator[Row]:
-        nonlocal at, size
-        for row in events.read(connection, topics=fold.topics, after=after, until=until):
+    def __iter__(self) -> Iterator[Row]:
+        size = 0
+        for row in self._events:
             yield row
-            at, size = row.position, size + len(row.payload)
-            if size > CHUNK_BYTES:
-                return
-        at = until
+            size += len(row.payload)
+            if size > self._most:
+                self.position = row.position
+                break
+        self.close()
 
-    fold.fold(connection, some())
-    return at
+    def close(self) -> None:
+        """End what it streams, before its transaction ends."""
+        self._events.close()
+
+
+def _chunk(fold: Fold, connection: Connection, after: int, until: int, most: int) -> _Chunk:
+    last = min(until, after + CHUNK)
+    return _Chunk(events.read(connection, topics=fold.topics, after=after, until=last), last, most)
+
+
+def _move(connection: Connection, position: int) -> None:
+    """Say how far the live tables are; those of a rebuild have marks of their own."""
+    statement = "UPDATE projection SET position = ? WHERE name IN (?, ?)"
+    bulk.query(connection, statement, (position, Releases.name, Fleet.name)).close()
 
 
 def _positions(connection: Connection) -> dict[str, int]:
@@ -253,17 +278,46 @@ def _swap(connection: Connection, fold: Fold, generation: int) -> None:
             connection.execute(text(f"ALTER TABLE {table} RENAME TO {live}"))
 
 
-def _create(connection: Connection, metadata: MetaData) -> list[Step]:
-    """Create tables with the indexes that folds need; returns what makes those that are still to be made."""
+def _create(connection: Connection, metadata: MetaData, fold: Fold) -> list[Step]:
+    """Create tables with the indexes that the fold needs at once; returns what makes those that are to come."""
     late: list[Step] = []
     for table in metadata.sorted_tables:
-        connection.execute(CreateTable(table))
+        if table.info[LATE] and bulk.is_postgresql(connection):  # on SQLite the key is the table itself
+            late.append(_made(_without_key(connection, table)))
+        else:
+            connection.execute(CreateTable(table))
+        if table.info[ROOM] and bulk.is_postgresql(connection):
+            connection.execute(text(f"ALTER TABLE {table.name} SET (fillfactor = 50)"))
+            late.append(_made(partial(_fill_up, table=table.name)))
         for index in sorted(table.indexes, key=lambda index: str(index.name)):
             if index.info[LATE]:
-                late.append(index.create)
+                late.append(_made(index.create))
+            elif name := index.info[ASKED]:
+                fold.unmade[name] = _made(index.create)
+                late.append(partial(fold.need, index=name))
             else:
                 index.create(connection)
     return late
+
+
+def _without_key(connection: Connection, table: Table) -> Step:
+    """Create a table without its key; returns what makes it."""
+    bare = Table(table.name, MetaData(), *(Column(c.name, c.type, nullable=False) for c in table.columns))
+    connection.execute(CreateTable(bare))
+    key = ", ".join(table.primary_key.columns.keys())
+    return lambda new: new.execute(text(f"ALTER TABLE {table.name} ADD PRIMARY KEY ({key})"))
+
+
+def _fill_up(connection: Connection, table: str) -> None:
+    connection.execute(text(f"ALTER TABLE {table} RESET (fillfactor)"))
+
+
+def _made(create: Step) -> Step:
+    def make(connection: Connection) -> None:
+        with migrate.changing_projections(connection):
+            create(connection)
+
+    return make
 
 
 def _drop(connection: Connection, metadata: MetaData) -> None:

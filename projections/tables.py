@@ -19,7 +19,12 @@ from sqlalchemy import Boolean, Column, Index, MetaData, PrimaryKeyConstraint, T
 from ledger.store.tables import TEXT, WHOLE
 
 NEW = "__new"
-LATE = "late"  # an index that no fold asks: a rebuild makes it when all rows are there, at a third of the cost
+# What a rebuild makes when rows are there, at a third of the cost: an index or a key that no fold asks (LATE), an index
+# that a fold asks from some event on, by the name that the fold has for it (ASKED).
+LATE, ASKED = "late", "asked"
+# A table whose rows nearly all change while it is filled: PostgreSQL finds room for the new ones beside the old ones.
+ROOM = "room"
+BY_UUID, BY_TARGET = "by uuid", "by target"
 SCHEMA_VERSION = 4  # of all projection tables; a change of any of them raises it, and migrate rebuilds them
 
 _TableMaker = Callable[..., None]
@@ -119,9 +124,11 @@ def fleet_tables(suffix: str = "", generation: int = 0) -> MetaData:
         late=["tag production grp number draw", "name"],
         partial=[("target tag grp", "target > 0"), ("dev", "tag = 0")],
         unique=[("uuid", None)],
+        asked={"uuid": BY_UUID, "target tag grp": BY_TARGET},
+        room=True,
     )
     table("member", "dev#* tag#* wave#* installed# moved#", late=["wave installed"])
-    table("history", "dev#* position#*")
+    table("history", "dev#* position#*", late_key=True)
     return metadata
 
 
@@ -140,11 +147,20 @@ def _maker(metadata: MetaData, prefix: str, suffix: str, generation: int) -> _Ta
         partial: list[tuple[str, str]] | None = None,
         unique: list[tuple[str, str | None]] | None = None,
         late: list[str] | None = None,
+        asked: dict[str, str] | None = None,
+        late_key: bool = False,
+        room: bool = False,
     ) -> None:
         words = columns.split()
         keys = [_bare(word) for word in words if "*" in word]
         # A key of several columns is the table itself, not an index beside it.
-        made = Table(prefix + name + suffix, metadata, *map(_column, words), sqlite_with_rowid=len(keys) == 1)
+        made = Table(
+            prefix + name + suffix,
+            metadata,
+            *map(_column, words),
+            sqlite_with_rowid=len(keys) == 1,
+            info={LATE: late_key, ROOM: room},
+        )
         made.append_constraint(PrimaryKeyConstraint(*(made.c[key] for key in keys)))
         # Index names are unique in a whole schema and a renamed table keeps them: the generation tells them apart.
         stem = f"ix_{prefix}{name}_g{generation}"
@@ -154,6 +170,8 @@ def _maker(metadata: MetaData, prefix: str, suffix: str, generation: int) -> _Ta
             _index(made, f"{stem}_u{place}", index, where, unique=True)
         for place, index in enumerate(late or []):
             _index(made, f"{stem}_l{place}", index, None, unique=False, late=True)
+        for index_ in made.indexes:
+            index_.info[ASKED] = (asked or {}).get(" ".join(index_.columns.keys()))
 
     return add
 

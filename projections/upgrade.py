@@ -15,15 +15,18 @@ from projections import runner
 from projections.tables import shared_tables
 
 
-def upgrade(engine: Engine, progress: runner.Progress | None = None) -> Migration:
-    """Rebuild all projections of an older program's store. Raises: StoreMissing, SchemaMismatch for a newer one's."""
+def upgrade(engine: Engine, progress: runner.Progress | None = None, *, dry_run: bool = False) -> Migration:
+    """Rebuild all projections of an older program's store; a dry run only says that it would.
+
+    Raises: StoreMissing, SchemaMismatch for a newer program's store.
+    """
     shared = shared_tables()
     now: int = shared.info["version"]
     with store.reading(engine) as connection:
         found = migrate.version_of(connection, shared)
     if found > now:
         raise SchemaMismatch(found=found, expected=now)
-    if found < now:
+    if found < now and not dry_run:
         with store.writing(engine) as connection, migrate.changing_projections(connection):
             shared.create_all(connection)
         for fold in runner.folds():

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Connection
 
 from ledger.domain.events import MemberAdded
-from ledger.session import Session
+from ledger.session import Ledger, Session
 from ledger.store import migrate
 from ledger.store.engine import open_engine, writing
 from projections import runner
@@ -161,6 +161,24 @@ def test_append_statements(connection: Connection, count: int) -> None:
     kinds = Counter(sql.partition(" ")[0] for sql in set(statements))  # set: a trigger traces its statement again
 
     assert kinds == {"INSERT": count, "SELECT": 2, "UPDATE": 1}
+
+
+def test_a_command_asks_little_beside_what_it_is_about(store: Path) -> None:
+    """While others wait: where the ledger ends, the stream's version, and one statement that moves projections on."""
+    engine = open_engine(f"sqlite:///{store}")
+    ledger = Ledger(engine, [runner.Projector()], "alice", 1_800_000_000)
+    for _ in range(2):  # whoever looked before is told of what is new only
+        statements: list[str] = []
+        with engine.connect() as connection:  # the pool hands out this one again and again
+            driver: Any = connection.connection.driver_connection
+        driver.set_trace_callback(statements.append)
+        with ledger.writing() as session:
+            session.append("factory", [MemberAdded("alice", "owner")])
+        driver.set_trace_callback(None)
+    engine.dispose()
+    kinds = Counter(sql.split()[0] for sql in set(statements) - {sql for sql in statements if sql.startswith("--")})
+
+    assert kinds == {"PRAGMA": 2, "BEGIN": 1, "SELECT": 2, "INSERT": 2, "UPDATE": 2, "COMMIT": 1}
 
 
 def test_help_imports(tmp_path: Path) -> None:

@@ -213,6 +213,21 @@ def newer(engine, topic="member.added/2"):
         LedgerRecorder(connection=connection).insert_events([stored])
 
 
+@pytest.mark.parametrize("more", [0, 1000])
+def test_an_event_of_a_newer_version_stops_a_later_command(ledger, engine, more):
+    """Also where this process looked before, however much came since then, and each time that it tries."""
+    with ledger.writing() as session:
+        session.append("factory", [ALICE])
+    stored = [StoredEnvelope("other", 1, "member.added/2", b"{}", NOW, "alice")]
+    stored += [StoredEnvelope("other", n, "member.added/1", b"{}", NOW, "alice") for n in range(2, more + 2)]
+    with writing(engine) as connection:
+        LedgerRecorder(connection=connection).insert_events(stored)
+
+    for _ in range(2):
+        with pytest.raises(WrittenByNewerVersion), ledger.writing():
+            pass
+
+
 @pytest.mark.parametrize("topic", ["member.added/2", "member.promoted/1"])
 def test_an_event_of_a_newer_version_stops_the_command(ledger, engine, topic):
     """Exit 7 and nothing appended, whether the version or the word is new."""

@@ -11,7 +11,7 @@ from cli.output import Format, FormatOption, Output, Table, chosen, say, show, w
 
 MOST = 20  # lines of a section for people
 
-_Moment = Annotated[str, typer.Argument(metavar="POSITION|TIME")]
+_Moment = Annotated[str, typer.Argument(metavar="POSITION|TIME", help="A position, or a time (RFC 3339).")]
 
 
 def diff(ctx: typer.Context, a: _Moment, b: _Moment, format: FormatOption = None) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.context import open_store, reading, settings_of
+from cli.options import DryRun
 from cli.output import FormatOption, Output, Table, say, show
 
 
@@ -58,6 +59,7 @@ def export(
 def import_(
     ctx: typer.Context,
     file: Annotated[str, typer.Argument(metavar="FILE.jsonl|-", help="What audit export wrote.")],
+    dry_run: DryRun = False,
     format: FormatOption = None,
 ) -> None:
     """Make a new store from an export, or refuse it: positions, leaves, root and checkpoints are as they were.
@@ -72,9 +74,11 @@ def import_(
     from cli.progress import stages
 
     with files.opened(file) as source, stages() as progress:
-        manifest = create(settings_of(ctx), source, progress)
-    told = f"imported {manifest.size:,} events of {manifest.factory}, root {manifest.root}"
-    show(Output({**manifest._asdict(), "file": file}, lines=[told]), format)
+        manifest = create(settings_of(ctx), source, progress, dry_run=dry_run)
+    did = "would import" if dry_run else "imported"
+    told = f"{did} {manifest.size:,} events of {manifest.factory}, root {manifest.root}"
+    show(Output({**manifest._asdict(), "file": file, "dry_run": dry_run}, lines=[told]), format)
+    say("dry run, nothing was written" if dry_run else "next: waveledger audit verify, with a checkpoint that was kept")
 
 
 def schema(format: FormatOption = None) -> None:

@@ -55,7 +55,9 @@ def checkpoint(ctx: typer.Context, out: OutFile = None, format: FormatOption = N
 
 def prove(
     ctx: typer.Context,
-    position: Annotated[int | None, typer.Argument(min=1, max=MOST, help="The event to prove.")] = None,
+    position: Annotated[
+        int | None, typer.Argument(metavar="POSITION", min=1, max=MOST, help="The event to prove.")
+    ] = None,
     since: Annotated[
         str | None, typer.Option("--from", metavar="SIZE|FILE", help="Prove that the ledger only grew since then.")
     ] = None,
@@ -151,7 +153,7 @@ def _proven(proven: Proven) -> Output:
 
     newest = proven.checkpoints[-1]
     under = f"under the checkpoint of {newest.origin} at size {newest.size:,}"
-    event = proven.event and {**proven.event, "payload": orjson.loads(proven.event["payload"])}
+    event = proven.event and {**proven.event, "payload": _payload(proven.event["payload"])}
     document = {"ok": True, "kind": proven.kind, "checkpoints": [_note(n) for n in proven.checkpoints], "event": event}
     if event is None:
         oldest = proven.checkpoints[0]
@@ -163,6 +165,18 @@ def _proven(proven: Proven) -> Output:
     facts = [(name, value) for name, value in event.items() if name != "payload"]
     payload = orjson.dumps(event["payload"]).decode()
     return Output(document, [Table.of_facts([*facts, ("payload", payload)])], [f"proven: this event is there, {under}"])
+
+
+def _payload(text: str) -> Any:
+    """A payload as JSON; as it is, where a stranger's ledger holds something else, or nests too deep to be printed."""
+    import orjson
+
+    try:
+        found = orjson.loads(text)
+        orjson.dumps([found])
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        return text
+    return found
 
 
 def _note(note: Note) -> dict[str, Any]:

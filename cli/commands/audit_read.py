@@ -33,6 +33,7 @@ def log(
     Example: waveledger audit log --wave v48
     """
     from ledger.domain.values import parse_time, to_epoch
+    from ledger.domain.wave import UnknownWave
     from ledger.store import events
     from projections.queries import audit as query
 
@@ -48,6 +49,8 @@ def log(
             after,
             moment.position if moment else None,
         )
+        if wave is not None and not query.is_known_wave(connection, wanted):
+            raise UnknownWave(wave=wave)
         found = query.page(connection, wanted, limit=limit, number=page)
         size = moment.position if moment else events.head(connection).size
         root = events.frontier_at(connection, size).root()
@@ -58,13 +61,15 @@ def log(
     }
     rows = [(row.position, when(row.recorded_at), row.actor, query.summary(row)) for row in found.rows]
     show(Output(document, [Table(["position", "recorded at", "actor", "what"], rows)]), format)
+    if not found.rows:
+        say("no event matches" if page == 1 else f"there is no page {page}")
     if found.next:
         say(f"there is more: --page {found.next}, or --after {found.rows[-1].position}")
 
 
 def show_event(
     ctx: typer.Context,
-    position: Annotated[int, typer.Argument(min=1, max=MOST)],
+    position: Annotated[int, typer.Argument(metavar="POSITION", min=1, max=MOST, help="Of the event.")],
     at: At = None,
     format: FormatOption = None,
 ) -> None:

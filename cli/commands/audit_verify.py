@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.context import open_store
+from cli.context import open_store, settings_of
 from cli.output import Format, FormatOption, Output, Table, chosen, say, show
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def verify(
         migrate.check(connection, shared_tables())
     found: list[Finding] = []
     with bar("verifying") as progress:
-        audit = Audit(engine, kept, trusted, progress)
+        audit = Audit(engine, kept, trusted, progress, settings_of(ctx).now)
         for finding in audit.findings():
             found.append(finding)
             if len(found) == MOST:

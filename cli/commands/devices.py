@@ -12,7 +12,7 @@ from cli import documents
 from cli.commands import devices_why
 from cli.context import open_ledger, publish_now, reading, say_dry_run
 from cli.options import At, DryRun, Limit, Page, group
-from cli.output import FormatOption, Output, Table, say, show, warn, when, yes
+from cli.output import FormatOption, Output, Table, counted, say, show, warn, when, yes
 from projections import questions
 from projections.queries import devices as query
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 app = group("The fleet: import, list, change, report.")
 
-Uuids = Annotated[list[str], typer.Argument(metavar="UUID...", help="Device uuids; @FILE reads them from a file.")]
+Uuids = Annotated[list[str], typer.Argument(metavar="UUID", help="Device uuids; @FILE reads them from a file.")]
 
 
 @app.command("import")
 def import_devices(
     ctx: typer.Context,
-    file: Annotated[str, typer.Argument(metavar="FILE.csv|-")],
+    file: Annotated[str, typer.Argument(metavar="FILE.csv|-", help="The fleet, or a part of it.")],
     dry_run: DryRun = False,
     format: FormatOption = None,
 ) -> None:
@@ -49,8 +49,7 @@ def import_devices(
     with counter("devices") as progress:
         came = devices.import_devices(open_ledger(ctx), Facts(), found, dry_run=dry_run, progress=progress)
     counts = {"added": came.added, "changed": came.changed, "same": came.same}
-    line = ", ".join(f"{count} {what}" for what, count in counts.items())
-    show(Output({**counts, "dry_run": dry_run}, lines=[f"devices: {line}"]), format)
+    show(Output({**counts, "dry_run": dry_run}, lines=[counted("devices", counts, dry_run=dry_run)]), format)
     if dry_run:
         say_dry_run(_topics(registered=came.added, changed=came.changed))
 
@@ -92,7 +91,7 @@ def list_devices(
 @app.command("show")
 def show_device(
     ctx: typer.Context,
-    device: Annotated[str, typer.Argument(metavar="UUID|NAME")],
+    device: Annotated[str, typer.Argument(metavar="UUID|NAME", help="The device.")],
     at: At = None,
     format: FormatOption = None,
 ) -> None:
@@ -152,8 +151,8 @@ def set_devices(
         raise UsageError(problem="--group and --no-group contradict each other", command="waveledger devices set")
     setting = devices.Setting(tag, group, no_group)
     came = devices.set_devices(open_ledger(ctx), Facts(), read_many(uuids), setting, dry_run=dry_run)
-    document = {"changed": came.changed, "same": came.same, "dry_run": dry_run}
-    show(Output(document, lines=[f"devices: {came.changed} changed, {came.same} same"]), format)
+    counts = {"changed": came.changed, "same": came.same}
+    show(Output({**counts, "dry_run": dry_run}, lines=[counted("devices", counts, dry_run=dry_run)]), format)
     if dry_run:
         say_dry_run(_topics(changed=came.changed))
 
@@ -169,7 +168,8 @@ def remove_devices(ctx: typer.Context, uuids: Uuids, dry_run: DryRun = False, fo
     from projections.facts import Facts
 
     count = devices.remove_devices(open_ledger(ctx), Facts(), read_many(uuids), dry_run=dry_run)
-    show(Output({"removed": count, "dry_run": dry_run}, lines=[f"devices: {count} removed"]), format)
+    lines = [counted("devices", {"removed": count}, dry_run=dry_run)]
+    show(Output({"removed": count, "dry_run": dry_run}, lines=lines), format)
     if dry_run:
         say_dry_run(_topics(removed=count))
 
@@ -177,7 +177,7 @@ def remove_devices(ctx: typer.Context, uuids: Uuids, dry_run: DryRun = False, fo
 @app.command("report")
 def report(
     ctx: typer.Context,
-    file: Annotated[str, typer.Argument(metavar="FILE.csv|-")],
+    file: Annotated[str, typer.Argument(metavar="FILE.csv|-", help="What they say.")],
     dry_run: DryRun = False,
     format: FormatOption = None,
 ) -> None:
@@ -205,7 +205,8 @@ def report(
             reports = read_reports(source, stdin)
             came = devices.report(ledger, Facts(), reports, strangers, dry_run=dry_run, progress=progress)
         document = {**asdict(came), "dry_run": dry_run}
-        line = f"reports: {came.changed} with another target, {came.sightings} sightings, {came.late} late"
+        line = "would take in " if dry_run else ""
+        line += f"reports: {came.changed} with another target, {came.sightings} sightings, {came.late} late"
         line += f", {came.of_unknown} of unknown devices" if came.of_unknown else ""
         show_listing(document, {"unknown": unknown, "unknown_targets": unknown_targets}, line, format)
         if dry_run:

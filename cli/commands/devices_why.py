@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def why_device(
     ctx: typer.Context,
-    device: Annotated[str, typer.Argument(metavar="UUID|NAME")],
+    device: Annotated[str, typer.Argument(metavar="UUID|NAME", help="The device.")],
     at: At = None,
     format: FormatOption = None,
 ) -> None:

@@ -256,7 +256,7 @@ def _rotate_ci_key(
         "dry_run": dry_run,
     }
     lines = [
-        f"CI root {published.version}, expires {document['expires']}",
+        f"{'would make ' if dry_run else ''}CI root {published.version}, expires {document['expires']}",
         f"online {role} key {new.keyid} in the place of {leaving}",
     ]
     show(Output(document, lines=lines), format)

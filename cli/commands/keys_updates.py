@@ -8,7 +8,7 @@ import typer
 
 from cli.context import open_ledger, reading, say_dry_run, settings_of
 from cli.errors import UsageError
-from cli.options import DryRun, KeyKind, group
+from cli.options import At, DryRun, KeyKind, group
 from cli.output import Format, FormatOption, Output, say, show
 from cli.rootchanges import change_lines, changes_of, finish, show_change, warn_of_devices
 from cli.rootkeys import (
@@ -72,7 +72,7 @@ def init(
     if targets_expires_days is not None:
         targets = from_epoch(settings_of(ctx).now) + timedelta(days=targets_expires_days)
     event = rootupdates.begin(ledger, Facts(), root_expiry(ctx, expires_days), targets, dry_run=dry_run)
-    lines = [f"update {event.update} of the production root is open"]
+    lines = [f"update {event.update} of the production root {'would be' if dry_run else 'is'} open"]
     show(Output({"update": event.update, "dry_run": dry_run}, lines=lines), format)
     if dry_run:
         say_dry_run([event.topic])
@@ -227,18 +227,20 @@ def sign_prod_targets(
 
 
 @app.command("review")
-def review(ctx: typer.Context, format: FormatOption = None) -> None:
+def review(ctx: typer.Context, at: At = None, format: FormatOption = None) -> None:
     """Show the open change: what it does, who signed, what is missing.
 
     Example: waveledger keys tuf updates review
     """
     from ledger.application import rootupdates
+    from projections import questions
     from projections.facts import Facts
 
-    with reading(ctx) as connection:
+    with reading(ctx, at, questions.root_update()) as connection:
         found = rootupdates.review(connection, Facts(), settings_of(ctx).now)
     show_review(found, format)
-    warn_of_devices(ctx)
+    if at is None:
+        warn_of_devices(ctx)
 
 
 @app.command("apply")
@@ -278,7 +280,8 @@ def cancel(ctx: typer.Context, dry_run: DryRun = False, format: FormatOption = N
     from projections.facts import Facts
 
     number = rootupdates.cancel(open_ledger(ctx), Facts(), dry_run=dry_run)
-    show(Output({"update": number, "dry_run": dry_run}, lines=[f"update {number} of the root is canceled"]), format)
+    lines = [f"update {number} of the root {'would be' if dry_run else 'is'} canceled"]
+    show(Output({"update": number, "dry_run": dry_run}, lines=lines), format)
     if dry_run:
         say_dry_run(["root.update-closed/1"])
 

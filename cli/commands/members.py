@@ -12,6 +12,8 @@ from cli.options import At, DryRun, group
 from cli.output import FormatOption, Output, Table, show
 from projections import questions
 
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Whom: an actor, as --actor names one.")]
+
 app = group("Who may act: owners and admins.")
 
 
@@ -30,8 +32,8 @@ def list_members(ctx: typer.Context, at: At = None, format: FormatOption = None)
 @app.command()
 def add(
     ctx: typer.Context,
-    name: str,
-    role: Annotated[str, typer.Option(help="owner or admin.")],
+    name: Name,
+    role: Annotated[str, typer.Option(metavar="owner|admin", help="An owner also manages members.")],
     dry_run: DryRun = False,
     format: FormatOption = None,
 ) -> None:
@@ -50,7 +52,7 @@ def add(
 
 
 @app.command()
-def remove(ctx: typer.Context, name: str, dry_run: DryRun = False, format: FormatOption = None) -> None:
+def remove(ctx: typer.Context, name: Name, dry_run: DryRun = False, format: FormatOption = None) -> None:
     """Remove a member. Only owners do this; the last owner stays.
 
     Example: waveledger members remove bob

@@ -12,7 +12,7 @@ from cli.output import FormatOption, Output, Table, show
 
 app = group("The answers that are kept ready, and how to rebuild them.")
 
-Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="All of them if none is named.")]
+Names = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="All of them if none is named.")]
 
 
 @app.command("list")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -27,8 +28,6 @@ QUESTIONS = {
     "activity": questions.topics("member.added/1", "member.removed/1"),
     "expiry": EVERYTHING,
 }
-
-_Report = TypeVar("_Report")
 
 app = group("Reports: waves, tags, the fleet, activity, expiry; also as HTML.")
 
@@ -89,19 +88,13 @@ def waves(
 
     Example: waveledger report waves --since 2026-01-01T00:00:00Z -o waves.html
     """
-    from cli.reports import writing
-    from cli.reports.pages.waves import page
-    from projections.reports.waves import build
-
-    wanted = _wanted(since, until)
-    found = _built(ctx, at, "waves", lambda source: build(source, wanted))
-    writing.write(found, page(found), writing.chosen(format, output), table, output)
+    _tell(ctx, _Told("waves", at, table, output, format), _wanted(since, until))
 
 
 @app.command("tag")
 def tag(
     ctx: typer.Context,
-    tag: Annotated[str, typer.Argument(metavar="TAG", autocompletion=completion.tags)],
+    tag: Annotated[str, typer.Argument(metavar="TAG", help="Its name.", autocompletion=completion.tags)],
     since: SinceOption = None,
     until: UntilOption = None,
     at: At = None,
@@ -113,13 +106,7 @@ def tag(
 
     Example: waveledger report tag stable -o stable.html
     """
-    from cli.reports import writing
-    from cli.reports.pages.tag import page
-    from projections.reports.tag import build
-
-    wanted = _wanted(since, until)
-    found = _built(ctx, at, "tag", lambda source: build(source, tag, wanted))
-    writing.write(found, page(found), writing.chosen(format, output), table, output)
+    _tell(ctx, _Told("tag", at, table, output, format), tag, _wanted(since, until))
 
 
 @app.command("wave")
@@ -135,12 +122,7 @@ def wave(
 
     Example: waveledger report wave v48 -o v48.html
     """
-    from cli.reports import writing
-    from cli.reports.pages.wave import page
-    from projections.reports.wave import build
-
-    found = _built(ctx, at, "wave", lambda source: build(source, wave))
-    writing.write(found, page(found), writing.chosen(format, output), table, output)
+    _tell(ctx, _Told("wave", at, table, output, format), wave)
 
 
 @app.command("fleet")
@@ -157,13 +139,7 @@ def fleet(
 
     Example: waveledger report fleet -o fleet.html
     """
-    from cli.reports import writing
-    from cli.reports.pages.fleet import page
-    from projections.reports.fleet import build
-
-    wanted = _wanted(since, until)
-    found = _built(ctx, at, "fleet", lambda source: build(source, wanted))
-    writing.write(found, page(found), writing.chosen(format, output), table, output)
+    _tell(ctx, _Told("fleet", at, table, output, format), _wanted(since, until))
 
 
 @app.command("activity")
@@ -180,13 +156,7 @@ def activity(
 
     Example: waveledger report activity --since 2026-01-01T00:00:00Z
     """
-    from cli.reports import writing
-    from cli.reports.pages.activity import page
-    from projections.reports.activity import build
-
-    wanted = _wanted(since, until)
-    found = _built(ctx, at, "activity", lambda source: build(source, wanted))
-    writing.write(found, page(found), writing.chosen(format, output), table, output)
+    _tell(ctx, _Told("activity", at, table, output, format), _wanted(since, until))
 
 
 @app.command("expiry")
@@ -204,13 +174,32 @@ def expiry(
 
     Example: waveledger report expiry
     """
-    from cli.reports import writing
-    from cli.reports.pages.expiry import page
-    from projections.reports.expiry import build
+    _tell(ctx, _Told("expiry", at, table, output, format), _wanted(None, until))
 
-    wanted = _wanted(None, until)
-    found = _built(ctx, at, "expiry", lambda source: build(source, wanted))
-    writing.write(found, page(found), writing.chosen(format, output), table, output)
+
+class _Told(NamedTuple):
+    """Which report, of which moment, and how to write it."""
+
+    kind: str
+    at: str | None
+    table: str | None
+    output: Path | None
+    format: ReportFormat | None
+
+
+def _tell(ctx: typer.Context, told: _Told, *about: object) -> None:
+    """Build a report and write it. Its module and that of its page have its name; `about` is what it is built for."""
+    from cli.errors import UsageError
+    from cli.reports import writing
+
+    form = writing.chosen(told.format, told.output)
+    if told.table is not None and form is not ReportFormat.CSV:
+        problem = f"--table goes with csv, and this is to be {form.value}: add --format csv"
+        raise UsageError(problem=problem, command=f"waveledger report {told.kind}")
+    build = import_module(f"projections.reports.{told.kind}").build
+    page = import_module(f"cli.reports.pages.{told.kind}").page
+    found = _built(ctx, told.at, told.kind, lambda source: build(source, *about))
+    writing.write(found, page(found), form, told.table, told.output)
 
 
 def _wanted(since: str | None, until: str | None) -> Wanted:
@@ -219,11 +208,11 @@ def _wanted(since: str | None, until: str | None) -> Wanted:
 
     first, last = (None if text is None else to_epoch(parse_time(text)) for text in (since, until))
     if first is not None and last is not None and first > last:
-        raise UsageError(problem="--since is after --until", command="report")
+        raise UsageError(problem="--since is after --until", command="waveledger report")
     return Wanted(first, last)
 
 
-def _built(ctx: typer.Context, at: str | None, kind: str, build: Callable[[Source], _Report]) -> _Report:
+def _built(ctx: typer.Context, at: str | None, kind: str, build: Callable[[Source], Any]) -> Any:
     """The report, of now or of the moment that ``--at`` names."""
     with reading_ledger(ctx) as ledger, progress.bar("reading history") as drawn:
         if at is None:

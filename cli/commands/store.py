@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.context import open_store
-from cli.options import MOST, group
+from cli.options import MOST, DryRun, group
 from cli.output import FormatOption, Output, say, show
 
 app = group("The store that the ledger is in.")
@@ -27,6 +27,7 @@ def copy(
         int | None,
         typer.Option(min=1, max=MOST, metavar="POSITION", help="Only up to this position. Default: all of it."),
     ] = None,
+    dry_run: DryRun = False,
     format: FormatOption = None,
 ) -> None:
     """Copy the ledger into another, empty store: the same events, positions and root. All of it or nothing.
@@ -42,9 +43,20 @@ def copy(
 
     source = open_store(ctx)
     name = engine.shown(url)
-    with engine.opened(url, must_exist=False) as target, newledger.empty(target), stages() as progress:
-        copied = copying.copy(source, target, until, progress)
-    document = {"from": engine.name_of(source.url), "to": name, "position": copied.position, "root": copied.root.hex()}
-    lines = [f"copied {copied.position} events to {name}, and verified them: root {copied.root.hex()}"]
+    with engine.opened(url, must_exist=False) as target, newledger.empty(target, dry_run=dry_run), stages() as progress:
+        copied = copying.copy(source, target, until, progress, dry_run=dry_run)
+    document = {
+        "from": engine.name_of(source.url),
+        "to": name,
+        "position": copied.position,
+        "root": copied.root.hex(),
+        "dry_run": dry_run,
+    }
+    did, checked = ("would copy", "they fit") if dry_run else ("copied", "verified them")
+    lines = [f"{did} {copied.position} events to {name}, and {checked}: root {copied.root.hex()}"]
     show(Output(document, lines=lines), format)
+    if dry_run:
+        say("dry run, nothing was written")
+        return
     say(f"to work with the copy: export WAVELEDGER_STORE={quote(name)}")
+    say("next: waveledger status there; and write to the old store no more, or the two grow apart")

@@ -9,7 +9,7 @@ import typer
 from cli.commands import targets_resign
 from cli.context import open_ledger, publish_now, reading, say_dry_run
 from cli.options import MOST, At, DryRun, group
-from cli.output import Format, FormatOption, Output, Table, chosen, put, say, show, when
+from cli.output import Format, FormatOption, Output, Table, chosen, counted, put, say, show, when
 from projections import questions
 from projections.queries import targets as query
 
@@ -42,8 +42,7 @@ def import_targets(
     source = "stdin" if file == "-" else PurePath(file).name
     came = targets.import_targets(ledger, Facts(), found, source, dry_run=dry_run)
     counts = {"added": len(came.added), "changed": len(came.changed), "same": len(came.same)}
-    line = ", ".join(f"{count} {what}" for what, count in counts.items())
-    show(Output({**counts, "dry_run": dry_run}, lines=[f"CI targets: {line}"]), format)
+    show(Output({**counts, "dry_run": dry_run}, lines=[counted("CI targets", counts, dry_run=dry_run)]), format)
     if dry_run:
         say_dry_run([event.topic for event in came.events])
     elif came.events:
@@ -98,7 +97,7 @@ def list_targets(
 @app.command("show")
 def show_targets(
     ctx: typer.Context,
-    version: Annotated[str, typer.Argument(help="The target number: custom.version.")],
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="The target number: custom.version.")],
     at: At = None,
     format: FormatOption = None,
 ) -> None:
@@ -124,7 +123,7 @@ def show_targets(
 @app.command("prune")
 def prune(
     ctx: typer.Context,
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="CI targets by name.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="CI targets by name.")] = None,
     by_tag: Annotated[
         list[str] | None,
         typer.Option(metavar="TAG", help="Those with this tag alone; given again, with exactly these tags."),

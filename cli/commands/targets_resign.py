@@ -84,7 +84,7 @@ def resign(
         "roots": ahead.versions if ahead else [],
         "dry_run": dry_run,
     }
-    show(Output(document, lines=[*resigned_lines(resigned), *_raised_lines(document)]), format)
+    show(Output(document, lines=[*resigned_lines(resigned, dry_run=dry_run), *_raised_lines(document)]), format)
     say_waiting(resigned)
     _say_left_alone(ledger, tag, {one.anew.before.owner for one in resigned}, name)
     finish(ctx, ledger, resigned, _topics(ahead) if raised else [], dry_run=dry_run)

@@ -13,7 +13,7 @@ from cli.output import FormatOption
 
 app = group("Publish, refresh and verify the TUF repositories.")
 
-Where = Annotated[str | None, typer.Argument(metavar="[DIR|URL]", help="Default: WAVELEDGER_PUBLISH.")]
+Where = Annotated[str | None, typer.Argument(metavar="DIR|URL", help="Default: WAVELEDGER_PUBLISH.")]
 
 
 @app.command("publish")

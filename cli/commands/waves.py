@@ -81,8 +81,8 @@ def init(
     }
     names = ", ".join(target.name for target in prepared.new)
     lines = [
-        f"wave {wave}: number {number} for tag {tag}, {names}",
-        f"signed by 1 of {needed} offline keys; no device sees it yet",
+        f"wave {wave}{' would be' if dry_run else ':'} number {number} for tag {tag}, {names}",
+        f"{'would be ' if dry_run else ''}signed by 1 of {needed} offline keys; no device sees it yet",
     ]
     show(Output(document, lines=lines), format)
     if dry_run:
@@ -111,7 +111,9 @@ def sign(ctx: typer.Context, wave: Wave, keys: Keys, dry_run: DryRun = False, fo
     assert isinstance(state, ActiveWave)
     have, need = len(state.signed), state.needed
     document = {"wave": wave, "signatures": {"have": have, "need": need}, "ready": state.ready, "dry_run": dry_run}
-    line = f"wave {wave} has {have} of {need} offline signatures" + (": ready" if state.ready else "")
+    line = f"wave {wave} {'would have' if dry_run else 'has'} {have} of {need} offline signatures" + (
+        ": ready" if state.ready else ""
+    )
     show(Output(document, lines=[line]), format)
     if dry_run:
         say_dry_run(["wave.signed/1"])
@@ -122,7 +124,8 @@ def rollout(
     ctx: typer.Context,
     wave: Wave,
     group: Annotated[
-        str | None, typer.Option("--group", "-g", help="Devices of this group.", autocompletion=completion.groups)
+        str | None,
+        typer.Option("--group", "-g", metavar="GROUP", help="Devices of this group.", autocompletion=completion.groups),
     ] = None,
     limit: Annotated[
         str | None, typer.Option("--limit", "-l", metavar="N|N%", help="At most N devices, or N% of the matching.")

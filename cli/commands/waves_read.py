@@ -16,8 +16,12 @@ from projections.queries import waves as query
 
 def list_waves(
     ctx: typer.Context,
-    status: Annotated[str | None, typer.Option(metavar="active|complete|canceled")] = None,
-    tag: Annotated[str | None, typer.Option(metavar="TAG", autocompletion=completion.tags)] = None,
+    status: Annotated[
+        str | None, typer.Option(metavar="active|complete|canceled", help="Only those that are so.")
+    ] = None,
+    tag: Annotated[
+        str | None, typer.Option(metavar="TAG", help="Only those of this tag.", autocompletion=completion.tags)
+    ] = None,
     limit: Limit = 20,
     page: Page = 1,
     at: At = None,
@@ -71,7 +75,9 @@ def show_wave(
 
 def status(
     ctx: typer.Context,
-    wave: Annotated[str | None, typer.Argument(metavar="[WAVE]", autocompletion=completion.waves)] = None,
+    wave: Annotated[
+        str | None, typer.Argument(metavar="WAVE", help="Its name.", autocompletion=completion.waves)
+    ] = None,
     offline_threshold: OfflineThreshold = 4,
     at: At = None,
     format: FormatOption = None,

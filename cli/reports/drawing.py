@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 
 from cli.reports import words
 from cli.reports.page import Bar, BarChart, CurveChart, Lane, LaneChart, Mark, Series
@@ -21,11 +22,12 @@ SIDE = 1000
 THINNEST = 0.35  # percent; a bar of a wave that took a minute is still to be seen
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _STEPS = [
-    *(_MINUTE * n for n in (1, 2, 5, 10, 15, 30)), *(_HOUR * n for n in (1, 2, 3, 6, 12)),
+    1, 2, 5, 10, 15, 30, *(_MINUTE * n for n in (1, 2, 5, 10, 15, 30)), *(_HOUR * n for n in (1, 2, 3, 6, 12)),
     *(_DAY * n for n in (1, 2, 3, 7, 14)),
 ]  # fmt: skip
 _MONTHS = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600)
-_TICKS = 5  # the most that fit on a phone
+_TICKS = 5  # the most that are of use on a phone
+_NARROWEST_PIXELS, _LETTER_PIXELS, _GAP_PIXELS = 280, 6.6, 4  # a chart on a phone of 320 pixels, in its font of 12
 
 
 @dataclass(frozen=True)
@@ -225,13 +227,49 @@ def _round_up(number: int) -> int:
 
 def _columns(start: int, end: int) -> list[Tick]:
     """Round moments, as many as fit on a phone: of the clock, of the calendar in days, or first days of months."""
-    for step in _STEPS:
-        if (end - start) // step < _TICKS:
-            moments = range(-(-start // step) * step, end + 1, step)
-            return [_tick(at, _label(at, step), start, end) for at in moments]
+    if steps := [step for step in _STEPS if (end - start) // step < _TICKS]:
+        moments_of = [range(-(-start // step) * step, end + 1, step) for step in steps]
+        found = next((ticks for moments in moments_of if _fit(ticks := _named(moments, start, end))), [])
+        # What is left of a short time may be a single mark: then rather the finer ones, without those that don't fit.
+        return found if len(found) > 1 else _thinned(moments_of[0], start, end)
     firsts = list(_first_days(start, end))
-    every = next((n for n in _MONTHS if (end - start) // (n * 28 * _DAY) < _TICKS + 1), _MONTHS[-1])
-    return [_tick(at, f"{_utc(at):%b %Y}", start, end) for month, at in firsts if month % every == 0]
+    for every in _MONTHS:
+        chosen = [_tick(at, f"{_utc(at):%b %Y}", start, end) for month, at in firsts if month % every == 0]
+        if len(chosen) <= _TICKS + 1 and _fit(chosen):
+            break
+    return chosen
+
+
+def _thinned(moments: Sequence[int], start: int, end: int) -> list[Tick]:
+    kept: list[int] = []
+    for at in moments:
+        if _fit(_named([*kept, at], start, end)):
+            kept.append(at)
+    return _named(kept, start, end)
+
+
+def _named(moments: Sequence[int], start: int, end: int) -> list[Tick]:
+    """Marks with times of the clock; the first one of each day has its date, and midnight is the day itself."""
+    found = []
+    for before, at in zip((-1, *moments), moments, strict=False):
+        clock = f"{_utc(at):%H:%M}" if at % _MINUTE == 0 else f"{_utc(at):%H:%M:%S}"
+        label = _day(at) if at % _DAY == 0 else clock if at - before <= at % _DAY else f"{_day(at)} {clock}"
+        found.append(_tick(at, label, start, end))
+    return found
+
+
+def _fit(ticks: Sequence[Tick]) -> bool:
+    """Whether no label lies over the next one on a narrow phone, and each says something else."""
+    ends = [_extent(tick) for tick in ticks]
+    apart = all(right + _GAP_PIXELS <= left for (_, right), (left, _) in pairwise(ends))
+    return apart and len({tick.label for tick in ticks}) == len(ticks)
+
+
+def _extent(tick: Tick) -> tuple[float, float]:
+    """From where to where a label goes, in pixels of the narrowest chart."""
+    width, at = _LETTER_PIXELS * len(tick.label), _NARROWEST_PIXELS * tick.place / 100
+    left = at - width * {"start": 0.0, "middle": 0.5, "end": 1.0}[tick.anchor]
+    return left, left + width
 
 
 def _first_days(start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -248,8 +286,8 @@ def _tick(at: int, label: str, start: int, end: int) -> Tick:
     return Tick(place, label, "start" if place < 12 else "end" if place > 88 else "middle")
 
 
-def _label(at: int, step: int) -> str:
-    return f"{_utc(at).day} {_utc(at):%b %H:%M}" if step < _DAY else f"{_utc(at).day} {_utc(at):%b}"
+def _day(at: int) -> str:
+    return f"{_utc(at).day} {_utc(at):%b}"
 
 
 def _utc(at: int) -> datetime:

@@ -107,8 +107,5 @@ class FleetFacts(Protocol):
     def group_members(self, connection: Connection, reach: Reach) -> tuple[int, int]:
         """How many devices of the group a full rollout reaches now, and how many have the wave already."""
 
-    def not_eligible(self, connection: Connection, reach: Reach) -> list[str]:
-        """The listed devices that the wave can't reach, each with the reason in words."""
-
     def choose(self, connection: Connection, reach: Reach, limit: Limit | None, online_since: int) -> Choice:
-        """Candidates in their order, as many as the limit allows."""
+        """Candidates in their order, as many as the limit allows, and who of a list can't be reached."""

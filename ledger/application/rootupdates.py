@@ -26,6 +26,7 @@ from ledger.application.rootchange import (
     Current,
     Edit,
     as_listed,
+    fold,
     needed,
     next_root,
     proposed,
@@ -47,7 +48,7 @@ from ledger.domain.events import (
 )
 from ledger.domain.trust import RootAlreadySigned, RootUpdate
 from ledger.domain.values import format_time, from_epoch
-from ledger.session import Ledger
+from ledger.session import Ledger, load
 from ledger.tuf import roots
 from ledger.tuf.errors import NoMatchingKey, SeveralMatchingKeys
 from ledger.tuf.keypair import Signer
@@ -175,6 +176,7 @@ def edit(ledger: Ledger, facts: ReleaseFacts, change: Edit, *, dry_run: bool = F
 
 def review(connection: Connection, facts: ReleaseFacts, now: int) -> Review:
     """The open update as it is at a moment. Raises: NoRootUpdate."""
+    trust.require_open(fold(load(connection, "trust")))  # at first there was no root to compare with
     return _review(connection, Current.read(connection, facts), now)
 
 

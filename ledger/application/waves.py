@@ -292,10 +292,10 @@ def _choose(session: Session, fleet: FleetFacts, request: RolloutRequest, reach:
             raise rollout.GroupAlreadyReached(wave=request.wave, group=group)
         reached, already = fleet.group_members(connection, reach)
         return rollout.Choice((), reached, already), rollout.group_digest(request.wave, group)
-    problems = fleet.not_eligible(connection, reach) if reach.uuids is not None else []
+    choice = fleet.choose(connection, reach, request.limit, session.now - ONLINE_HOURS * 3600)
+    problems = list(choice.problems)
     if problems and request.plan is None:
         raise rollout.DevicesNotEligible(count=len(problems), listing=", ".join(problems))
-    choice = fleet.choose(connection, reach, request.limit, session.now - ONLINE_HOURS * 3600)
     if request.plan is not None:
         chosen = set(choice.uuids)
         refused = {problem.split(" ", 1)[0] for problem in problems}

@@ -166,12 +166,14 @@ def parse_limit(text: str) -> Limit:
 class Choice:
     """The devices that a rollout reaches: uuids in the order they were chosen.
 
-    `matching` is what a percentage was taken of; `skipped` were listed but are in the wave or at its number already.
+    `matching` is what a percentage was taken of; `skipped` were listed but are in the wave or at its number already;
+    `problems` are the listed devices that the wave can't reach, each with the reason in words, in their order.
     """
 
     uuids: tuple[str, ...]
     matching: int
     skipped: int
+    problems: tuple[str, ...] = ()
 
 
 def digest_of(wave: str, uuids: Iterable[str]) -> str:

@@ -14,6 +14,7 @@ Rules of this module:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import count, islice
@@ -27,6 +28,7 @@ from sqlalchemy.exc import DBAPIError
 CHUNK_ROWS = 10_000
 FETCH_ROWS = 1_000
 
+_PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
 _streams = count()  # server-side cursors have names, and several may be open in one transaction
 
 SqlValue: TypeAlias = "int | float | str | bytes | list[str] | None"
@@ -58,8 +60,8 @@ def execute(connection: Connection, sql: str, rows: Iterable[tuple[SqlValue, ...
 
 def query(connection: Connection, sql: str, values: tuple[SqlValue, ...] = ()) -> DBAPICursor:
     """Runs a statement once and hands back the driver's cursor, whose rows are plain tuples."""
-    cursor = connection.connection.cursor()
-    cursor.execute(_spelled(sql) if is_postgresql(connection) else sql, values)
+    driver: Any = connection.connection.driver_connection
+    cursor: DBAPICursor = driver.execute(_spelled(sql) if is_postgresql(connection) else sql, values)
     return cursor
 
 
@@ -84,6 +86,23 @@ def over(connection: Connection, sql: str, texts: Sequence[str], values: tuple[S
     return query(connection, sql.replace("$texts", "json_each(?) AS texts"), (orjson.dumps(texts).decode(), *values))
 
 
+def ask(
+    connection: Connection, sql: str, params: Mapping[str, SqlValue], texts: Sequence[str] | None = None
+) -> DBAPICursor:
+    """As `sweep`, with parameters that have names, such as ``:tag``; `texts` as with `over`."""
+    if texts is not None:
+        on_postgresql = is_postgresql(connection)
+        table = (
+            "unnest(:texts::text[]) WITH ORDINALITY AS texts(value, key)"
+            if on_postgresql
+            else "json_each(:texts) AS texts"
+        )
+        params = {**params, "texts": list(texts) if on_postgresql else orjson.dumps(texts).decode()}
+        sql = sql.replace("$texts", table)
+    spelled, names = positional(sql)
+    return sweep(connection, spelled, tuple([params[name] for name in names]))
+
+
 def lookup(
     connection: Connection, sql: str, texts: Sequence[str], values: tuple[SqlValue, ...] = ()
 ) -> list[tuple[Any, ...]]:
@@ -92,15 +111,23 @@ def lookup(
 
 
 def stage(
-    connection: Connection, table_name: str, columns: Mapping[str, str], rows: Iterable[tuple[SqlValue, ...]]
+    connection: Connection, table_name: str, columns: Mapping[str, str], rows: Sequence[tuple[SqlValue, ...]]
 ) -> None:
     """Put rows into a temporary table of this connection, in place of what was in it. `columns`: name and SQL type."""
+    empty(connection, table_name, columns, len(rows))
+    insert(connection, table_name, tuple(columns), rows)
+
+
+def empty(connection: Connection, table_name: str, columns: Mapping[str, str], expected: int = 0) -> None:
+    """A temporary table of this connection without rows, for so many that are expected."""
     made = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+    # What is deleted stays in PostgreSQL's file until the transaction ends; to cut the file costs as 1,000 rows do.
+    clear = "DELETE FROM"
     if is_postgresql(connection):
         made = made.replace("INTEGER", "BIGINT")
+        clear = "TRUNCATE" if expected > FETCH_ROWS else clear
     query(connection, f"CREATE TEMPORARY TABLE IF NOT EXISTS {table_name} ({made})").close()
-    query(connection, f"DELETE FROM {table_name}").close()
-    insert(connection, table_name, tuple(columns), rows)
+    query(connection, f"{clear} {table_name}").close()
 
 
 def stream(connection: Connection, sql: str, values: tuple[SqlValue, ...] = ()) -> DBAPICursor:
@@ -121,6 +148,12 @@ def streamed(connection: Connection, sql: str) -> Iterator[tuple[Any, ...]]:
             yield from chunk
     finally:
         cursor.close()
+
+
+@lru_cache(maxsize=512)
+def positional(sql: str) -> tuple[str, tuple[str, ...]]:
+    """A statement with ``?`` placeholders, and the names of its parameters in their order."""
+    return _PARAMETER.sub("?", sql), tuple(_PARAMETER.findall(sql))
 
 
 @lru_cache(maxsize=512)

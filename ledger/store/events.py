@@ -12,7 +12,7 @@ Rules of this module:
 from __future__ import annotations
 
 import zlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
@@ -31,6 +31,14 @@ COMPRESSED = "json+zlib"
 COLUMNS = ("position", "stream", "version", "topic", "recorded_at", "actor", "encoding", "leaf", "payload")
 
 _SELECT = "SELECT position, stream, version, topic, recorded_at, actor, encoding, payload FROM event"
+
+# The end, and a topic that is none of the known ones, of the few events after a position: along their positions,
+# whatever a planner thinks of how many they are.
+_FEW = 1_000
+_END = f"""SELECT h.size, h.frontier, h.recorded_at, (SELECT min(e.topic) FROM (
+    SELECT topic FROM event WHERE position > ? ORDER BY position LIMIT {_FEW}) e WHERE e.topic NOT IN ({{marks}}))
+FROM head h WHERE h.id = 1"""
+_READ_TO = "topics_read_to"  # of a connection: up to where all topics are known
 
 
 class Row(NamedTuple):
@@ -70,6 +78,13 @@ class Head(NamedTuple):
 
     size: int
     root: bytes
+    recorded_at: int
+
+
+class End(NamedTuple):
+    """Where the ledger ends for who appends to it; `recorded_at` as in `Head`."""
+
+    frontier: Frontier
     recorded_at: int
 
 
@@ -168,6 +183,25 @@ def topics(connection: Connection) -> list[str]:
     return [topic for (topic,) in query(connection, sql).fetchall()]
 
 
+def end_to_append(connection: Connection, known: Collection[str]) -> tuple[End, list[str]]:
+    """Where the ledger ends, and topics in it that are not `known`. Raises: HeadDamaged.
+
+    Who asked before on this connection is told of later events only, in one statement: history stays as it was.
+    """
+    after = connection.info.get(_READ_TO, -_FEW)
+    row = None
+    if after >= 0:
+        row = query(connection, _END.format(marks=", ".join("?" * len(known))), (after, *known)).fetchone()
+    if row is None or row[0] > after + _FEW:
+        end, found = end_of(connection), topics(connection)
+    else:
+        end, found = _end(row), [row[3]] if row[3] else []
+    strange = [topic for topic in found if topic not in known]
+    if not strange:
+        connection.info[_READ_TO] = end.frontier.size
+    return end, strange
+
+
 def position_at(connection: Connection, seconds: int) -> int:
     """The position of the last event that was recorded up to a time (seconds since 1970), 0 before the first.
 
@@ -192,28 +226,31 @@ def stream_version(connection: Connection, stream: str) -> int:
 
 def head(connection: Connection) -> Head:
     """The ledger's size, its Merkle root and the time of its newest event. Raises: HeadDamaged."""
-    frontier, recorded_at = frontier_of_head(connection)
+    frontier, recorded_at = end_of(connection)
     return Head(frontier.size, frontier.root(), recorded_at)
 
 
-def frontier_of_head(connection: Connection) -> tuple[Frontier, int]:
+def end_of(connection: Connection) -> End:
     """The frontier that the next append goes on from, and the newest event's time. Raises: HeadDamaged."""
-    row = query(connection, "SELECT size, frontier, recorded_at FROM head WHERE id = 1").fetchone()
+    return _end(query(connection, "SELECT size, frontier, recorded_at FROM head WHERE id = 1").fetchone())
+
+
+def _end(row: Any) -> End:
     if row is None:
         raise HeadDamaged(problem="its row is missing")
-    size, data, recorded_at = row
+    size, data, recorded_at = row[:3]
     try:
         frontier = Frontier.from_bytes(data)
     except (ValueError, TypeError) as error:
         raise HeadDamaged(problem=str(error)) from error
     if frontier.size != size:
         raise HeadDamaged(problem=f"its size is {size}, its frontier's {frontier.size}")
-    return frontier, recorded_at
+    return End(frontier, recorded_at)
 
 
 def frontier_at(connection: Connection, size: int) -> Frontier:
     """The frontier of the ledger when it had so many events. Raises: HeadDamaged."""
-    frontier, _ = frontier_of_head(connection)
+    frontier, _ = end_of(connection)
     return frontier if frontier.size == size else Frontier().extend(leaves(connection, size))
 
 

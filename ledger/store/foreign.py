@@ -5,8 +5,8 @@ Rules of this module:
 * The projections belong to the application's role, so each of its members can change them: a trigger that one of them
   makes runs with the login of another, who would be recorded as the actor. Nothing of ours there runs code, so
   whatever does is not ours, and nobody writes while it is there.
-* It is looked for at the beginning of each write, before anything of the projections is touched. That is no wall: who
-  makes such a thing after that, during somebody's write, is not seen before the next one.
+* It is looked for at the beginning of each write, before its turn comes and anything of the projections is touched.
+  That is no wall: who makes such a thing after that, while somebody waits or writes, is not seen before the next one.
 * Names are looked up in the server's own catalog only: a function in another schema may have the same one.
 """
 
@@ -59,11 +59,16 @@ _FOUND = " UNION ALL ".join(
     ]
 )
 _LOOK = f"""SELECT f.what, f.name FROM pg_catalog.pg_namespace n, LATERAL ({_FOUND}) AS f(what, name)
-    WHERE n.nspname = ? LIMIT {SHOWN}"""
+    WHERE n.nspname = ? LIMIT ?"""
 
 
 def refuse(connection: Connection, schema: str) -> None:
     """Raises ForeignCode where the schema holds anything that runs code."""
-    found = query(connection, _LOOK, (schema,)).fetchall()
+    found = look(connection, schema, SHOWN)
     if found:
-        raise ForeignCode(schema=schema, found=", ".join(f"{what} {name}" for what, name in found))
+        raise ForeignCode(schema=schema, found=", ".join(found))
+
+
+def look(connection: Connection, schema: str, most: int = 1000) -> list[str]:
+    """What the schema holds that runs code: of what kind, and its name."""
+    return [f"{what} {name}" for what, name in query(connection, _LOOK, (schema, most)).fetchall()]

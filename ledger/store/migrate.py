@@ -18,7 +18,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Engine, MetaData, inspect
 
 from ledger.merkle import Frontier
-from ledger.store import bulk, postgresql, triggers
+from ledger.store import bulk, guards, postgresql, triggers
 from ledger.store.bulk import is_postgresql
 from ledger.store.engine import name_of, writing
 from ledger.store.errors import SchemaMismatch, StoreExists, StoreMissing
@@ -70,9 +70,14 @@ def _owning(connection: Connection, schema: str) -> AbstractContextManager[None]
 
 
 def _guard(connection: Connection) -> None:
-    """Make the triggers; on PostgreSQL in place of what an older version made."""
+    """Make the triggers, in place of what an older version made, or somebody else."""
+    if not is_postgresql(connection):
+        for trigger in guards.changed_triggers(connection):
+            bulk.query(connection, f"DROP TRIGGER IF EXISTS {trigger.split()[2]}")
+            bulk.query(connection, trigger)
+        return
     with _owning(connection, postgresql.LEDGER):
-        for trigger in triggers.POSTGRESQL if is_postgresql(connection) else triggers.SQLITE:
+        for trigger in triggers.POSTGRESQL:
             bulk.query(connection, trigger)
 
 
@@ -87,6 +92,7 @@ def _grant(connection: Connection) -> None:
             bulk.query(connection, triggers.REVOKE.format(role=role))
         if application is not None and application != owner:
             role = connection.dialect.identifier_preparer.quote(application)
+            bulk.query(connection, triggers.REVOKE.format(role=role))
             for grant in triggers.GRANTS:
                 bulk.query(connection, grant.format(role=role))
 
@@ -104,22 +110,23 @@ def check(connection: Connection, *extra: MetaData) -> None:
             raise SchemaMismatch(found=found.get(part.info["component"], 0), expected=part.info["version"])
 
 
-def migrate(engine: Engine) -> Migration:
+def migrate(engine: Engine, *, dry_run: bool = False) -> Migration:
     """Brings an older store up to date; on one that is up to date it renews triggers and rights, and nothing else.
+
+    A dry run does the same, and keeps nothing of it.
 
     Raises:
         StoreMissing: there is no ledger in this database.
         SchemaMismatch: no way leads from its version to this program's, as when a newer program wrote it.
     """
-    with writing(engine) as connection:
+    with writing(engine, dry_run=dry_run) as connection:
         if not has_ledger(connection):
             raise StoreMissing(store=name_of(engine.url))
         with _owning(connection, postgresql.LEDGER):
             found = _versions(connection).get(COMPONENT, 0)
         if found != SCHEMA_VERSION:  # version 1 is the first: there are no steps yet
             raise SchemaMismatch(found=found, expected=SCHEMA_VERSION)
-        if is_postgresql(connection):
-            _guard(connection)
+        _guard(connection)
         _grant(connection)  # roles may be others than when it was created
         return Migration(found, SCHEMA_VERSION)
 

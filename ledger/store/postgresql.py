@@ -138,9 +138,9 @@ def begin_reading(connection: Connection) -> None:
 
 def begin_writing(connection: Connection) -> None:
     """A transaction under the writers' lock. Raises: ForeignCode."""
+    foreign.refuse(connection, PROJECTIONS)  # before all others wait for us
     begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
     _control(connection, f"{begin}; SELECT pg_advisory_xact_lock({WRITER_LOCK})")
-    foreign.refuse(connection, PROJECTIONS)
 
 
 def _control(connection: Connection, statements: str) -> None:
@@ -211,7 +211,8 @@ def translate(error: BaseException | None, store: str) -> StoreBusy | StoreConte
     if code in {"40001", "40P01"}:
         return StoreContended(store=store, problem=detail)
     found = next((_BY_CODE[part] for part in (code, code[:3], code[:2]) if part in _BY_CODE), None)
-    if found is None and not code and type(error).__name__ == "OperationalError":
+    # Also its own kinds, as of a server that does not answer in time.
+    if found is None and not code and any(kind.__name__ == "OperationalError" for kind in type(error).__mro__):
         found = next((problem for text, problem in _BY_TEXT.items() if text in str(error)), _BY_CODE["08"])
     if found is None:
         return None

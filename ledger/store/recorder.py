@@ -95,12 +95,16 @@ class LedgerRecorder(ProcessRecorder):
                 _track(connection, tracking)
             if not stored_events:
                 return []
-            try:
-                return self._append(connection, stored_events)
-            except ConstraintBroken as error:
-                if NOT_NEXT in str(error.orig):
-                    raise NotNextPosition from error
-                raise IntegrityError(str(error.orig)) from error
+            end = events.end_of(connection)
+            self._extend(connection, stored_events, end)
+            return list(range(end.frontier.size + 1, end.frontier.size + 1 + len(stored_events)))
+
+    def extend(self, stored_events: Sequence[StoredEvent], end: events.End) -> events.End:
+        """Appends events to a ledger that is known to end there, in the open transaction; returns where it ends then.
+
+        Raises: as `insert_events`.
+        """
+        return self._extend(self._given(), stored_events, end)
 
     def select_events(
         self,
@@ -163,12 +167,20 @@ class LedgerRecorder(ProcessRecorder):
             raise RuntimeError("a transaction sees no new events: subscribe on an engine")
         return PollingSubscription(self, gt, topics)
 
-    def _append(self, connection: Connection, stored_events: Sequence[StoredEvent]) -> list[int]:
-        frontier, recorded_at = events.frontier_of_head(connection)
+    def _extend(self, connection: Connection, stored_events: Sequence[StoredEvent], end: events.End) -> events.End:
+        try:
+            return self._append(connection, stored_events, end)
+        except ConstraintBroken as error:
+            if NOT_NEXT in str(error.orig):
+                raise NotNextPosition from error
+            raise IntegrityError(str(error.orig)) from error
+
+    def _append(self, connection: Connection, stored_events: Sequence[StoredEvent], end: events.End) -> events.End:
+        frontier, recorded_at = end
         if bulk.is_postgresql(connection):
             rows = list(self._rows(stored_events, frontier.size, recorded_at, finish=False))
             bulk.insert(connection, "event", events.COLUMNS, rows)
-            return [row[0] for row in rows]
+            return events.End(merkle.Frontier(rows[-1][0]), rows[-1][4])  # the database knows its peaks
         rows = list(self._rows(stored_events, frontier.size, recorded_at, finish=True))
         frontier = frontier.extend(row[7] for row in rows)
         bulk.insert(connection, "event", events.COLUMNS, rows)
@@ -177,7 +189,7 @@ class LedgerRecorder(ProcessRecorder):
             "UPDATE head SET size = ?, frontier = ?, recorded_at = ? WHERE id = 1",
             (frontier.size, frontier.to_bytes(), rows[-1][4]),
         )
-        return [row[0] for row in rows]
+        return events.End(frontier, rows[-1][4])
 
     def _rows(
         self, stored_events: Iterable[StoredEvent], position: int, recorded_at: int, *, finish: bool

@@ -22,9 +22,11 @@ KINDS = {
     "checkpoint": "a signed checkpoint is damaged, or not about this history: something was changed, or is missing",
     "unreadable": "an event is not what its topic says",
     "illegal": "the rules do not admit this event at this point of the history",
+    "time": "an event says that it is of a time that has not come yet",
     "root": "a TUF root does not follow from the one before it",
     "signature": "a signature is missing, wrong, or by a key that did not count then",
     "published": "published metadata is not what the ledger says it should be",
+    "database": "what protects the history in the database is missing or was changed, or code of others is there",
     "projection": "the answers that are kept ready are not those of the events",
 }
 

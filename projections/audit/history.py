@@ -5,6 +5,7 @@ Rules of this module:
 * The ledger is read in chunks, each in a short transaction of its own: events never change, and nobody waits for an
   audit. When nothing is left to read, head and checkpoints are looked at in that same transaction.
 * The order of checks is that in which they depend on each other: roots before what is signed under them.
+* What protects the history in the database is looked at after it: it says who could have changed it, not who did.
 * Projections come last: they are compared with a replay (`projections.runner`).
 """
 
@@ -24,7 +25,8 @@ from ledger.codec import EventUnreadable, WrittenByNewerVersion, decode
 from ledger.domain.errors import LedgerError
 from ledger.domain.events import FactoryInitialized
 from ledger.domain.transition import IllegalEvent
-from ledger.store import bulk, engine, events
+from ledger.garbage import uncollected
+from ledger.store import bulk, engine, events, guards
 from ledger.store.errors import PayloadDamaged
 from ledger.store.events import Row, Stored
 from ledger.tuf import note
@@ -38,6 +40,7 @@ from projections.audit.offline import Offline
 from projections.audit.published import Published
 from projections.audit.roots import Roots
 from projections.audit.rules import Rules
+from projections.audit.times import Times
 from projections.audit.views import Views
 
 CHUNK = 500  # events a transaction
@@ -59,12 +62,17 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class Audit:
-    """One look at a ledger. `kept` is a checkpoint that was kept elsewhere, `trusted` a root that came another way."""
+    """One look at a ledger.
+
+    `kept` is a checkpoint that was kept elsewhere, `trusted` a root that came another way, `now` the clock; without it
+    no time is from the future.
+    """
 
     engine: Engine
     kept: note.Checkpoint | None = None
     trusted: bytes | None = None
     progress: Progress | None = None
+    now: int | None = None
     chain: Chain = field(default_factory=Chain)
     _notes: dict[int, str] = field(default_factory=dict)
 
@@ -82,11 +90,14 @@ class Audit:
             offline,
             Published(self.roots, offline, self._read_note),
             Views(rules, self.roots),
+            Times(self.now),
         ]
 
     def findings(self) -> Iterator[Finding]:
         """Everything that is not as it should be."""
-        yield from self.history()
+        with uncollected():  # what checks keep of a fleet is walked through again and again, and has no cycles
+            yield from self.history()
+        yield from self._look_at_guards()
         for fold in runner.folds():
             yield from self._look_at_projection(fold.name)
 
@@ -161,6 +172,12 @@ class Audit:
         for size, root in found.items():
             yield from self.checkpoints.look(late[size], (root,))
         yield from self.checkpoints.end(self.chain.rows, late.keys() - found.keys())
+
+    def _look_at_guards(self) -> Iterator[Finding]:
+        with self._reading() as connection:
+            found = guards.gaps(connection)
+        for gap in found:
+            yield Finding(None, "database", gap.name, f"{gap.name}: {gap.problem}")
 
     def _look_at_projection(self, name: str) -> Iterator[Finding]:
         with self._reading() as connection:

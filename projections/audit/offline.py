@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from tuf.api.metadata import Root
@@ -171,7 +171,18 @@ class Offline:
         key = (tag, document.version)
         if key in self.signed:
             yield _wrong(entry, "documents", f"version {document.version} of tag {tag} was given out before")
-        self.signed[key] = Signed(document, wave)
+        self.signed[key] = Signed(self._header_of(document, wave), wave)
+
+    def _header_of(self, document: Document, wave: str | None) -> Document:
+        """A wave's own document without its targets, which the wave's event has, as long as that gives the same bytes.
+
+        Only what was tampered with does not.
+        """
+        body = self.bodies.get(wave or "")
+        header = replace(document, content=wave, signed=None)
+        if document.signed is None or body is None or signed_bytes(header, body) != document.signed.encode():
+            return document
+        return header
 
     def _wave_signed(self, entry: Entry, event: WaveSigned) -> Iterator[Finding]:
         active, root = self.active.get(event.wave), self.roots.newest.get(PRODUCTION)

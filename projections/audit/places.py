@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any, TypeAlias, get_args
+
 from ledger.domain.events import (
     BundleExported,
     CiTargetsImported,
@@ -17,34 +20,36 @@ from ledger.domain.events import (
     MemberAdded,
     MemberRemoved,
     MetadataPublished,
-    TargetsPromoted,
-    TargetsPruned,
-    TargetsResigned,
     VersionsRaised,
-    WaveCanceled,
-    WaveClosed,
-    WaveCompleted,
-    WaveHoldersChanged,
-    WaveInitialized,
-    WaveOpened,
-    WaveResigned,
-    WaveRolledOut,
-    WaveSigned,
 )
+from ledger.domain.tag import TagEvent
+from ledger.domain.trust import TrustEvent
+from ledger.domain.wave import WaveEvent
 
-_STREAMS: dict[tuple[type[Event], ...], tuple[str, tuple[str, ...]]] = {
-    (FactoryInitialized, MemberAdded, MemberRemoved): ("factory", ()),
-    (CiTargetsImported, CiTargetsPruned): ("catalog", ()),
-    (WaveOpened, TargetsPromoted, TargetsPruned, TargetsResigned, WaveClosed): ("tag", ("tag",)),
-    (WaveInitialized, WaveSigned, WaveResigned, WaveHoldersChanged): ("wave", ("wave",)),
-    (WaveRolledOut, WaveCompleted, WaveCanceled): ("wave", ("wave",)),
-    (DevicesStaged,): ("rollout", ("wave", "rollout")),
-    (DevicesRegistered, DevicesChanged, DevicesRemoved, DevicesReported): ("fleet", ()),
-    (MetadataPublished, DocumentCosigned, VersionsRaised, BundleExported): ("publication", ("repository",)),
-}
+_Place: TypeAlias = tuple[str, tuple[str, ...]]
+
+
+def _places() -> Iterator[tuple[type[Event], _Place]]:
+    """Each class of events with the kind of its stream, and the fields that name it."""
+    told: tuple[tuple[Any, _Place], ...] = (
+        (FactoryInitialized | MemberAdded | MemberRemoved, ("factory", ())),
+        (TrustEvent, ("trust", ())),
+        (CiTargetsImported | CiTargetsPruned, ("catalog", ())),
+        (TagEvent, ("tag", ("tag",))),
+        (WaveEvent, ("wave", ("wave",))),
+        (DevicesStaged, ("rollout", ("wave", "rollout"))),
+        (DevicesRegistered | DevicesChanged | DevicesRemoved | DevicesReported, ("fleet", ())),
+        (MetadataPublished | DocumentCosigned | VersionsRaised | BundleExported, ("publication", ("repository",))),
+    )
+    for events, place in told:
+        for one in get_args(events) or (events,):
+            yield one, place
+
+
+_PLACES = dict(_places())
 
 
 def stream_of(event: Event) -> str:
     """The stream of an event."""
-    kind, fields = next((found for classes, found in _STREAMS.items() if isinstance(event, classes)), ("trust", ()))
+    kind, fields = _PLACES[type(event)]
     return ":".join([kind, *(str(getattr(event, field)).replace("/", ":", 1) for field in fields)])

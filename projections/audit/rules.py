@@ -26,28 +26,21 @@ from ledger.domain.events import (
     RootPublished,
     TargetsPromoted,
     TargetsPruned,
-    TargetsResigned,
     VersionsRaised,
     WaveCanceled,
     WaveClosed,
     WaveCompleted,
-    WaveHoldersChanged,
     WaveInitialized,
     WaveOpened,
-    WaveResigned,
-    WaveRolledOut,
     WaveSigned,
 )
-from ledger.domain.tag import OpenWave, Tag
+from ledger.domain.tag import OpenWave, Tag, TagEvent
 from ledger.domain.transition import IllegalEvent
 from ledger.domain.trust import Trust, TrustEvent
 from ledger.domain.wave import ActiveWave, Wave, WaveEvent
 from ledger.tuf import versions
 from projections.audit.findings import Entry, Finding
 from projections.audit.places import stream_of
-
-_WAVE = (WaveInitialized, WaveSigned, WaveResigned, WaveHoldersChanged, WaveRolledOut, WaveCompleted, WaveCanceled)
-_TAG = (WaveOpened, TargetsPromoted, TargetsPruned, TargetsResigned, WaveClosed)
 
 
 class Expected(NamedTuple):
@@ -129,9 +122,9 @@ class Rules:
 
     def _evolve(self, entry: Entry) -> Iterator[Finding]:
         event = entry.event
-        if isinstance(event, _WAVE):
+        if isinstance(event, WaveEvent):
             yield from self._evolve_wave(entry, event)
-        elif isinstance(event, _TAG):
+        elif isinstance(event, TagEvent):
             state = tag.evolve(self.tags.get(event.tag, Tag(event.tag)), event)
             self.tags[event.tag] = state
             if isinstance(event, WaveOpened):

@@ -71,6 +71,12 @@ def page(connection: Connection, wanted: Filter, *, limit: int, number: int) -> 
     return Page(rows, number + 1 if len(positions) > limit else None)
 
 
+def is_known_wave(connection: Connection, wanted: Filter) -> bool:
+    """Whether the wave that is asked for was ever prepared, up to the last position there is to see."""
+    first = next(events.read(connection, stream=f"wave:{wanted.wave}", until=wanted.at, limit=1), None)
+    return first is not None
+
+
 def _range(connection: Connection, wanted: Filter) -> tuple[int, int]:
     """The positions between which the events are, the first one left out: times never go down along them."""
     last = events.head(connection).size if wanted.at is None else wanted.at

@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
+from ledger.store import bulk
+
 COUNTED = """
 SELECT d.tag, d.production, d.grp, d.number, count(*), sum(CASE WHEN s.seen_at >= :since THEN 1 ELSE 0 END)
 FROM fleet_device d LEFT JOIN sighting s ON s.dev = d.dev
@@ -69,13 +71,13 @@ def cells(connection: Connection, *, online_since: int | None, tag: str | None =
     params = {"since": online_since, "tag": 0 if tag is None else ids.get(tag, -1)}
     grouped = {(of, group) for of, group in connection.execute(text(GROUPS))}
     apart: dict[tuple[int, int, int], tuple[int, int]] = {}
-    for of, grp, number, listed, held, devices, online in connection.execute(text(APART), params):
+    for of, grp, number, listed, held, devices, online in bulk.ask(connection, APART, params).fetchall():
         taken = apart.get((of, grp, number), (0, 0))
         apart[of, grp, number] = (taken[0] + devices, taken[1] + online)
         yield Cell(
             tags[of], True, groups.get(grp), number, bool(listed), (of, grp) in grouped, held, devices, online
         )  # fmt: skip
-    for of, production, grp, number, devices, online in connection.execute(text(OF_TAG if tag else ALL), params):
+    for of, production, grp, number, devices, online in bulk.ask(connection, OF_TAG if tag else ALL, params).fetchall():
         less, less_online = apart.get((of, grp, number), (0, 0)) if production else (0, 0)
         if devices > less:
             is_grouped = bool(production) and (of, grp) in grouped

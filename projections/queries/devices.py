@@ -50,17 +50,18 @@ LEFT JOIN fleet_name h ON h.kind = 'wave' AND h.id = c.holder
 ORDER BY c.dev
 """
 
-# LIMIT: decided once, and not for each view that it might be.
+# Where a wave reached or held somebody, the view is there, and so is production where one completed or is held: only of
+# other tags, and of CI targets, it is asked.
 _VIEW = f"""
-SELECT x.view FROM (
-  SELECT CASE WHEN d.production = 0 THEN 'ci/' || t.name
-    WHEN a.active > 0 AND {in_wave("a.active")} AND NOT (a.held > 0 AND {held_above(_NUMBER)})
-      THEN 'wave/' || (SELECT name FROM fleet_name WHERE kind = 'wave' AND id = a.active)
-    WHEN a.held > 0 AND {held_above("a.number")}
-      THEN 'held/' || (SELECT name FROM fleet_name WHERE kind = 'wave' AND id = {holder("a.number")})
-    ELSE 'production/' || t.name END AS view
-  FROM fleet_device d JOIN fleet_name t ON t.kind = 'tag' AND t.id = d.tag LEFT JOIN fleet_tag a ON a.tag = d.tag
-  WHERE d.uuid = ? AND d.tag > 0 LIMIT 1) x JOIN release_view v ON v.view = x.view
+SELECT CASE WHEN d.production = 0 THEN (SELECT v.view FROM release_view v WHERE v.view = 'ci/' || t.name)
+  WHEN a.active > 0 AND {in_wave("a.active")} AND NOT (a.held > {_NUMBER} AND {held_above(_NUMBER)})
+    THEN (SELECT 'wave/' || n.name FROM fleet_name n WHERE n.kind = 'wave' AND n.id = a.active)
+  WHEN a.held > 0 AND {held_above("a.number")}
+    THEN (SELECT 'held/' || n.name FROM fleet_name n WHERE n.kind = 'wave' AND n.id = {holder("a.number")})
+  WHEN a.number > 0 OR a.held > 0 THEN 'production/' || t.name
+  ELSE (SELECT v.view FROM release_view v WHERE v.view = 'production/' || t.name) END
+FROM fleet_device d JOIN fleet_name t ON t.kind = 'tag' AND t.id = d.tag LEFT JOIN fleet_tag a ON a.tag = d.tag
+WHERE d.uuid = ? AND d.tag > 0
 """
 
 
@@ -138,7 +139,7 @@ def view_of(connection: Connection, uuid: str) -> str | None:
     The question of a gateway: one statement along keys, whatever the size of the fleet and of its history.
     """
     found = bulk.query(connection, _VIEW, (uuid,)).fetchone()
-    return None if found is None else str(found[0])
+    return found[0] if found else None
 
 
 def show(connection: Connection, name: str) -> list[DeviceRow]:

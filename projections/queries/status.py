@@ -11,12 +11,13 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, text
 
+from ledger.garbage import uncollected
 from projections.queries.cells import Cell, cells
 
 NUMBERS = (
@@ -38,17 +39,32 @@ class Part:
     on_orphan: int = 0
     online: int | None = 0
     held: int = 0
-    versions: Counter[int] = field(default_factory=Counter)
+    versions: dict[int, int] = field(default_factory=lambda: defaultdict(int))
 
     def add(self, cell: Cell, *, latest: int, known: frozenset[int], inside: bool) -> None:
         """Count devices of a row that offers `latest` at most."""
-        self.devices += cell.devices
-        self.on_latest += cell.devices if cell.number == latest and latest else 0
-        self.on_orphan += cell.devices if cell.number > 0 and cell.number not in known else 0
+        _, _, _, number, _, _, held, devices, online = cell
+        self.devices += devices
+        if number == latest and latest:
+            self.on_latest += devices
+        if number > 0 and number not in known:
+            self.on_orphan += devices
         if self.online is not None:
-            self.online += cell.online
-        self.held += cell.devices if cell.held and not inside else 0
-        self.versions[cell.number] += cell.devices
+            self.online += online
+        if held and not inside:
+            self.held += devices
+        self.versions[number] += devices
+
+    def join(self, other: Part) -> None:
+        """Count the devices of another part, too."""
+        self.devices += other.devices
+        self.on_latest += other.on_latest
+        self.on_orphan += other.on_orphan
+        if self.online is not None:
+            self.online += other.online or 0
+        self.held += other.held
+        for number, devices in other.versions.items():
+            self.versions[number] += devices
 
 
 @dataclass
@@ -78,16 +94,20 @@ def tags(connection: Connection, *, online_since: int | None) -> list[TagRow]:
     rows = {(row.tag, row.kind): row for row in offers.rows()}
     for row in rows.values():
         row.all.online = unseen
-    for cell in cells(connection, online_since=online_since):
-        inside = (cell.listed or cell.grouped) and cell.held <= offers.active[cell.tag][1]
-        kind = "wave" if inside else "production" if cell.production else "ci"
-        if (cell.tag, kind) not in rows:
-            known = offers.known(cell.tag) if cell.production else frozenset()
-            rows[cell.tag, kind] = TagRow(cell.tag, kind, None, 0, known, Part("", online=unseen))
-        row = rows[cell.tag, kind]
-        group = cell.group or ""
-        for part in (row.all, row.groups.setdefault(group, Part(group, online=unseen))):
-            part.add(cell, latest=row.latest, known=row.known, inside=inside)
+    with uncollected():  # there may be a cell for every other device
+        for cell in cells(connection, online_since=online_since):
+            inside = (cell.listed or cell.grouped) and cell.held <= offers.active[cell.tag][1]
+            kind = "wave" if inside else "production" if cell.production else "ci"
+            if (cell.tag, kind) not in rows:
+                known = offers.known(cell.tag) if cell.production else frozenset()
+                rows[cell.tag, kind] = TagRow(cell.tag, kind, None, 0, known, Part("", online=unseen))
+            row, group = rows[cell.tag, kind], cell.group or ""
+            if group not in row.groups:
+                row.groups[group] = Part(group, online=unseen)
+            row.groups[group].add(cell, latest=row.latest, known=row.known, inside=inside)
+        for row in rows.values():
+            for part in row.groups.values():
+                row.all.join(part)
     order = {"production": 0, "wave": 1, "ci": 2}
     return sorted(rows.values(), key=lambda row: (row.tag, order[row.kind]))
 

@@ -3,7 +3,8 @@
 Rules of this module:
 
 * Everything is counted where it lies, grouped by actor and topic; no event is read.
-* An actor is a name that somebody gave; that this is a claim is said in the README.
+* An actor is a claim in a file, a login in PostgreSQL (`actors_are`); there, too, it is what was said before, in events
+  that came with a copy from elsewhere.
 * Facts about devices come in batches of up to a thousand: they count as imports, not as devices.
 """
 
@@ -16,6 +17,7 @@ from typing import Any
 
 from sqlalchemy import text
 
+from ledger.store.bulk import is_postgresql
 from projections.reports.basis import Basis, basis_of
 from projections.reports.source import Source
 from projections.reports.values import Period, Span, Time, Wanted
@@ -80,11 +82,12 @@ class Busy:
 
 @dataclass(frozen=True, slots=True)
 class ActivityReport:
-    """Actors, the busiest first; `busy` has a stretch of `width` each, none left out."""
+    """Actors (``claims`` or ``logins``), the busiest first; `busy` has a stretch of `width` each, none left out."""
 
     basis: Basis
     period: Period
     events: int
+    actors_are: str
     actors: tuple[Actor, ...]
     width: Span
     busy: tuple[Busy, ...]
@@ -115,6 +118,7 @@ def build(source: Source, wanted: Wanted) -> ActivityReport:
         basis,
         period,
         sum(actor.events for actor in actors),
+        "logins" if is_postgresql(source.ledger) else "claims",
         tuple(actors),
         Span(width),
         tuple(Busy(Time(stretch * width), counts.get(stretch, 0)) for stretch in stretches),

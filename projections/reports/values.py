@@ -4,6 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ledger.domain.errors import BadInput
+from ledger.domain.values import format_time, from_epoch
+
+
+class PeriodNotYet(BadInput):
+    """A period that begins after the moment that the report is about."""
+
+    message = "the period begins at {since}, and the report goes up to {now}"
+    hint = "give an earlier --since, or leave it out to begin with the ledger"
+    since: str
+    now: str
+
 
 class Time(int):
     """A moment: seconds since 1970."""
@@ -39,7 +51,9 @@ class Wanted:
     until: int | None = None
 
     def within(self, first: int, now: int) -> Period:
-        """The period itself, where history began at `first`. It never ends in the future, nor before it begins."""
+        """The period itself, where history began at `first`. It never ends in the future. Raises: PeriodNotYet."""
+        if self.since is not None and self.since > now:
+            raise PeriodNotYet(since=format_time(from_epoch(self.since)), now=format_time(from_epoch(now)))
         until = now if self.until is None else min(self.until, now)
         since = min(first, until) if self.since is None else self.since
         return Period(Time(since), Time(max(since, until)))

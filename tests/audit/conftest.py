@@ -63,8 +63,8 @@ def signed_wave(factory: Factory, name: str, number: int, **options: object) -> 
 
 
 def audit(factory: Factory, **options: object) -> list[Finding]:
-    """All findings."""
-    return list(Audit(factory.engine, **options).findings())  # type: ignore[arg-type]
+    """All findings but those about triggers, which an attacker removes before anything else."""
+    return [f for f in Audit(factory.engine, **options).findings() if f.kind != "database"]  # type: ignore[arg-type]
 
 
 @pytest.fixture

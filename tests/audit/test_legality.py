@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from ledger.domain import rollout
 from ledger.domain.events import (
+    EVENTS,
     CiTargetsImported,
     CiTargetsPruned,
     DevicesChanged,
@@ -41,7 +42,7 @@ from ledger.store import events
 from ledger.tuf.keypair import generate
 from projections.audit.findings import Finding
 from projections.audit.history import Audit
-from projections.audit.places import stream_of
+from projections.audit.places import _PLACES, stream_of
 from projections.tuf import state
 from projections.tuf.publish import prepare, publish
 from projections.tuf.state import newest_publications
@@ -271,6 +272,11 @@ def test_who_is_no_member(copies: Copies) -> None:
     found = look(factory)
 
     assert (found[0].position, found[0].field) == (position, "actor")
+
+
+def test_every_kind_of_event_has_a_stream() -> None:
+    """An event that was added later is not without a place: an audit would stop at it."""
+    assert set(_PLACES) == set(EVENTS)
 
 
 # signatures

@@ -23,7 +23,16 @@ from tests.support import Factory, device
 
 def test_a_ledger_that_nobody_touched(lived: Factory) -> None:
     """Nothing is found in a history with waves, rotations, held views, publications and a wave that waits."""
-    assert audit(lived) == []
+    assert list(Audit(lived.engine).findings()) == []
+
+
+def test_triggers_that_were_removed(attacker: Attacker) -> None:
+    """That the history is not protected any more is found, though nothing in it was changed yet."""
+    found = list(Audit(attacker.factory.engine).findings())
+
+    assert {f.kind for f in found} == {"database"}
+    assert {f.position for f in found} == {None}
+    assert {"event_stays", "checkpoint_stays"} <= {f.field.rpartition(".")[2] for f in found}
 
 
 def chain_alone(factory: Factory) -> list[Finding]:

@@ -202,6 +202,41 @@ def test_an_export_that_turns_out_wrong(ours: Any) -> None:
     assert not (ours.cwd / "x.jsonl").exists()
 
 
+def test_what_was_published_counts_as_published_after_an_import(ours: Any) -> None:
+    """Which destination had what is in no export, so a stranger is told what devices could see, as with --at."""
+    ours.do("audit", "export", "-o", "acme.jsonl")
+    stranger = ("--store", "sqlite:///stranger.db")
+    ours.do(*stranger, "audit", "import", "acme.jsonl")
+    ours.do("store", "copy", "sqlite:///half.db", "--until", str(ours.head()[0] - 1))
+    asked = ("devices", "list", "--production", "--limit", "100", "-f", "json")
+
+    published = {d["uuid"]: d["eligible"]["published"] for d in ours.do(*asked).json["devices"]}
+    found = {d["uuid"]: d["eligible"]["published"] for d in ours.do(*stranger, *asked).json["devices"]}
+    half = {
+        d["uuid"]: d["eligible"]["published"] for d in ours.do("--store", "sqlite:///half.db", *asked).json["devices"]
+    }
+
+    assert any(published.values())
+    assert found == published
+    then = ours.do(*asked, "--at", str(ours.head()[0] - 1)).json["devices"]
+    assert half == {d["uuid"]: d["eligible"]["published"] for d in then}
+
+
+def test_an_import_that_is_tried(ours: Any) -> None:
+    """A dry import reads all of it, says what would come, and leaves no file; what it refuses it refuses."""
+    ours.do("audit", "export", "-o", "acme.jsonl")
+    position, root = ours.head()
+    before = sorted(path.name for path in ours.cwd.iterdir())
+
+    came = ours.do("--store", "sqlite:///tried.db", "audit", "import", "acme.jsonl", "--dry-run", "-f", "json")
+
+    assert (came.json["size"], came.json["root"], came.json["dry_run"]) == (position, root, True)
+    assert "nothing was written" in came.err
+    (ours.cwd / "acme.jsonl").write_bytes((ours.cwd / "acme.jsonl").read_bytes()[:-100])
+    assert ours.quick("--store", "sqlite:///tried.db", "audit", "import", "acme.jsonl", "--dry-run").rc == 7
+    assert sorted(path.name for path in ours.cwd.iterdir()) == before
+
+
 def allowed(shell: Any) -> dict[str, Any]:
     """What each device may install. When it was seen, and what reached a destination, is no history."""
     devices = shell.ask("devices", "list")["devices"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import signal
 import sqlite3
 import time
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from cli.main import VERSION, app
 from tests.cli.conftest import DATA, KEYS, Waveledger
@@ -98,6 +100,10 @@ APPENDING: dict[tuple[str, ...], str] = {
 }
 
 
+def help_of(path: tuple[str, ...]) -> str:
+    return CliRunner().invoke(app, [*path, "--help"]).output
+
+
 @pytest.fixture(scope="module")
 def told(imported: Callable[..., Waveledger], tmp_path_factory: pytest.TempPathFactory) -> Waveledger:
     """A ledger with a completed and an active wave, published. For reading; copy it before you change it."""
@@ -137,6 +143,16 @@ def test_help(shell: Waveledger, path: tuple[str, ...]) -> None:
     assert f"Example: waveledger {' '.join(path)}" in " ".join(asked.out.split())
     assert "--format" in asked.out
     assert len(COMMANDS[path].get_short_help_str(200)) > 15
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_options_say_what_they_take(path: tuple[str, ...]) -> None:
+    """Each option and argument has a line of help, and what it takes is named by what it is, not by its type."""
+    for one in COMMANDS[path].params:
+        assert getattr(one, "help", None) or one.name == "help", one.opts
+    typed = re.findall(r"^ .*--[a-z-]+ <(?:str|int|float|path).*", help_of(path), re.MULTILINE)
+    assert typed == []
+    assert "[[" not in help_of(path)
 
 
 @pytest.mark.parametrize("path", [p for p in COMMANDS if p != ("migrate",)], ids=" ".join)
@@ -244,6 +260,7 @@ def test_dry_run(told: Waveledger, args: tuple[str, ...]) -> None:
         if "json" in options:
             assert result.json["dry_run"] is True
         else:
+            assert "would " in result.out
             assert "recorded" not in result.err
             assert "dry run, nothing was appended; it would be: " in result.err
     assert told.head() == before
@@ -267,6 +284,33 @@ def test_a_dry_completion_names_the_prunes(told: Waveledger, tmp_path: Path) -> 
     shell.do("waves", "complete", "v55")
     shell.do("waves", "init", "v60", "60", "release", *KEYS, "--prune", "48,55")
     assert "targets.pruned/1" in shell.do("waves", "complete", "v60", "--dry-run").err
+
+
+# What neither looks back nor appends, and why.
+NEITHER = {
+    ("tuf", "verify"): "looks at files as they are now",
+    ("audit", "diff"): "is about two moments that it is given",
+    ("audit", "replay"): "builds up to a moment that it is given, elsewhere",
+    ("audit", "verify"): "judges all that there is",
+    ("audit", "checkpoint"): "is about the tree as it is now; the past's are in the ledger",
+    ("audit", "prove"): "proves under a checkpoint that it is given",
+    ("audit", "check"): "asks no ledger",
+    ("audit", "export"): "writes all that there is",
+    ("audit", "schema"): "asks no ledger",
+    ("projections", "list"): "is about the tables as they are now",
+    ("projections", "verify"): "is about the tables as they are now",
+    ("projections", "rebuild"): "changes no event and no answer",
+}
+
+
+def test_each_command_looks_back_or_can_be_tried() -> None:
+    """What only reads takes --at, what changes something takes --dry-run; the exceptions are named, with a reason."""
+    options = {path: {name for one in command.params for name in one.opts} for path, command in COMMANDS.items()}
+    at = {path for path, taken in options.items() if "--at" in taken}
+    dry = {path for path, taken in options.items() if "--dry-run" in taken}
+
+    assert at & dry == set()
+    assert options.keys() - at - dry == NEITHER.keys()
 
 
 def test_all_appending_commands_have_a_dry_run() -> None:

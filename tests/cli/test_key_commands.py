@@ -278,6 +278,7 @@ def test_three_holders_change_the_root(three: Waveledger, tmp_path: Path) -> Non
     assert removed["removed"] == gone
     three.do(*UPDATES, "set-threshold", "-r", "targets", "4")
     review = three.ask(*UPDATES, "review")
+    reviews = [(three.head()[0], review)]
     assert review["changes"] == [
         {"role": "targets", "added": dora.keyid},
         {"role": "targets", "removed": gone},
@@ -292,12 +293,16 @@ def test_three_holders_change_the_root(three: Waveledger, tmp_path: Path) -> Non
         assert f"tag:release needs 3 offline signatures for the next root, and has {place}" in missing.err
         assert "updates sign-prod-targets --keys FILE" in missing.err
         review = three.ask(*UPDATES, "sign-prod-targets", "--keys", key)
+        reviews.append((three.head()[0], three.ask(*UPDATES, "review")))
     assert review["ready"]
     came = three.do(*UPDATES, "apply", "-f", "json")
     assert (came.json["update"], came.json["changes"]) == (1, review["changes"])
     assert [(one["owner"], one["missing"]) for one in came.json["resigned"]] == [("tag:release", 0)]
     assert [(one["owner"], one["removed"], one["missing"]) for one in came.json["waiting"]] == [("wave:v48", [gone], 3)]
     assert "wave v48 waits for 3 more: waveledger waves sign v48" in came.err
+    for position, told in reviews:
+        assert three.ask(*UPDATES, "review", "--at", str(position)) == told
+    assert three.quick(*UPDATES, "review", "--at", "3").rc == three.quick(*UPDATES, "review").rc
     for key in ("dora.pem", "keys/targets.only.key.2.tgz"):
         assert not three.ask("waves", "sign", "v48", "-k", key)["ready"]
     three.do("waves", "sign", "v48", "-k", "keys/targets.only.key.3.tgz")

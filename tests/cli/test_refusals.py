@@ -115,6 +115,7 @@ REFUSALS: dict[str, tuple[str, tuple[str, ...], int, str, str]] = {
     "unknown wave canceled": ("free", ("waves", "cancel", "no"), 4, "there is no wave no", "waves list"),
     "unknown wave signed": ("free", ("waves", "sign", "no", *KEYS), 4, "there is no wave no", "waves list"),
     "unknown wave shown": ("free", ("waves", "show", "no"), 4, "there is no wave no", "waves list"),
+    "unknown wave's events": ("free", ("audit", "log", "--wave", "no"), 4, "there is no wave no", "waves list"),
     "unknown wave's status": ("free", ("waves", "status", "no"), 4, "there is no wave no", "waves list"),
     "status without an active wave": ("free", ("waves", "status"), 4, "no wave is active", "waves status WAVE"),
     # selection

@@ -64,6 +64,19 @@ def test_who_is_no_member_is_refused(acme: Waveledger, database: str) -> None:
     assert "bob is not a member" in refused.err
 
 
+def test_a_copy_that_is_tried(acme: Waveledger, database: str) -> None:
+    """A dry copy does all of it, verifies it, and keeps nothing: neither a file, nor tables in a database."""
+    files = sorted(path.name for path in acme.cwd.iterdir())
+    position, root = acme.head()
+    for url in ("sqlite:///tried.db", server().url(database, "alice")):
+        for _ in range(2):
+            tried = acme.do("store", "copy", url, "--dry-run", "--format", "json")
+            assert (tried.json["position"], tried.json["root"], tried.json["dry_run"]) == (position, root, True)
+            assert "nothing was written" in tried.err
+    assert sorted(path.name for path in acme.cwd.iterdir()) == files
+    assert acme.quick("--store", server().url(database, "alice"), "status").rc == 7
+
+
 def test_copies_that_are_refused(acme: Waveledger, database: str) -> None:
     """Onto a ledger, into memory, by who may not create tables, beyond the end: nothing is left of any of them."""
     server().role("bob")

@@ -68,8 +68,9 @@ def test_devices_are_changed_without_a_walk_through_the_fleet() -> None:
     with at.memory() as past:
         bulk.stage(past, "fleet_batch", sticky.COLUMNS, [])
         bulk.stage(past, "fleet_report", sticky.REPORT_COLUMNS, [])
-        for statement in (sticky._UPDATE, sticky._REMOVE, sticky._REPORT):
-            filled = statement.replace("{", "").replace("}", "")
+        batches = {sticky._UPDATE: sticky.BATCH, sticky._REMOVE: sticky.BATCH, sticky._REPORT: sticky.REPORT}
+        for statement, table in batches.items():
+            filled = (statement + sticky._NARROW.replace("{table}", table)).replace("{", "").replace("}", "")
             plan = [row[3] for row in past.exec_driver_sql(f"EXPLAIN QUERY PLAN {filled}")]
 
             assert [step for step in plan if step.startswith("SCAN fleet_device")] == [], statement

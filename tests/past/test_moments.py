@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import get_args
 
 import pytest
-import typer
-from typer.core import TyperGroup
 from typer.testing import CliRunner
 
 from cli.main import app
+from ledger.domain.trust import TrustEvent
 from ledger.domain.values import format_time, from_epoch
+from ledger.domain.wave import WaveEvent
+from projections import questions
 from projections.at import BadMoment, BeforeTheLedger, FutureMoment, Moment, NotReached, moment
 from tests.support import HOUR, START, Factory, device
-
-# What looks at something else than the ledger as it was: live tables, a tree, or two moments that it is given.
-NO_AT = {
-    "projections list",
-    "projections verify",
-    "projections rebuild",
-    "audit diff",
-    "audit replay",
-    "tuf verify",
-}
 
 
 @pytest.fixture
@@ -98,31 +90,6 @@ def test_a_ledger_ahead_of_the_clock_can_be_asked_up_to_its_head(grown: Factory)
     assert at(grown, time(START + 2 * HOUR), START).now == START + 2 * HOUR
 
 
-def commands(group: typer.models.Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, set[str]]]:
-    """Every command with its options."""
-    for name in group.list_commands(None):
-        command = group.get_command(None, name)
-        if isinstance(command, TyperGroup):
-            yield from commands(command, (*path, name))
-        else:
-            yield " ".join((*path, name)), {option for param in command.params for option in param.opts}
-
-
-def test_a_command_looks_back_or_appends() -> None:
-    """Each command that prints has either --at or --dry-run, but for those that are about something else."""
-    found = dict(commands(typer.main.get_command(app)))
-    both = {name for name, options in found.items() if {"--at", "--dry-run"} <= options}
-    looks = {name for name, options in found.items() if "--at" in options}
-    appends = {name for name, options in found.items() if "--dry-run" in options}
-
-    assert both == set()
-    assert {"status", "waves list", "waves show", "waves status", "devices list", "devices show", "targets list",
-            "targets show", "members list", "keys tuf show-root", "audit log", "audit show"} <= looks  # fmt: skip
-    assert found.keys() >= NO_AT
-    assert not NO_AT & looks
-    assert {"waves rollout", "devices set", "targets import", "tuf publish"} <= appends
-
-
 @pytest.mark.parametrize("position", ["1", "2", "3"])
 @pytest.mark.parametrize("which", [["--prod"], []])
 def test_before_there_was_a_root(grown: Factory, position: str, which: list[str]) -> None:
@@ -136,3 +103,9 @@ def test_before_there_was_a_root(grown: Factory, position: str, which: list[str]
 
     assert came.exit_code == (0 if there else 4)
     assert there or "root yet" in came.stderr
+
+
+def test_topics_of_a_root_update_are_all_there_are() -> None:
+    """What `keys tuf updates review --at` keeps are the streams of trust and of waves, whole."""
+    assert set(questions.TRUST_TOPICS) == {kind.topic for kind in get_args(TrustEvent)}
+    assert set(questions.WAVE_TOPICS) == {kind.topic for kind in get_args(WaveEvent)}

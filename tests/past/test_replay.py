@@ -83,3 +83,24 @@ def test_it_tells_of_a_history_that_was_changed(simple: Factory, tmp_path: Path,
     assert kind in {problem.kind for problem in found.problems}
     factory.close()
     shutil.rmtree(tmp_path / "past")
+
+
+def test_it_compares_the_answers_of_now(simple: Factory, tmp_path: Path) -> None:
+    """Up to the head the rows that are kept ready are those of the replay; each that is not is told."""
+    factory = simple.copy(tmp_path / "ledger.db")
+    told = Travel(factory, tmp_path, 7)
+    told.start()
+    position = told.position()
+    with store.writing(factory.engine) as connection:
+        connection.exec_driver_sql(
+            "UPDATE fleet_device SET name = 'x' WHERE uuid = (SELECT min(uuid) FROM fleet_device)"
+        )
+
+    now = replayed(factory, tmp_path / "now", position, factory.now)
+    before = replayed(factory, tmp_path / "before", position - 1, factory.now)
+
+    (found,) = now.problems
+    assert (found.kind, found.where) == ("projection", "fleet_device.name")
+    assert found.message.startswith("name is 'x', a replay gives ")
+    assert before.problems == []
+    factory.close()

@@ -6,7 +6,7 @@ history, and Hypothesis can shorten it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ledger.domain.errors import LedgerError
@@ -66,14 +66,23 @@ class History:
         fleet = self.factory.fleet()
         present = {uuid for uuid, d in self.model.devices.items() if d.present}
         assert set(fleet) == present, self.done
+        asked = self._asked(fleet)
         for uuid, row in fleet.items():
             assert (row.view, row.targets) == self.model.offered(uuid), (uuid, self.done)
+            assert asked[uuid] == row.view, (uuid, self.done)
             assert row.latest == (row.targets[-1] if row.targets else None)
             assert (row.seen_at if row.seen_at is not None else -1) == self.model.devices[uuid].seen_at
         for name in self.model.waves:
             assert self._counted(name) == counting.waves_status(self.model, name, self.factory.now), (name, self.done)
         assert self._status() == counting.status(self.model, self.factory.now), self.done
         assert self._views() == self.model.views(), self.done
+
+    def _asked(self, uuids: Iterable[str]) -> dict[str, str | None]:
+        """What a gateway is told, which has a statement of its own."""
+        from projections.queries import devices
+
+        with self.factory.ledger.reading() as connection:
+            return {uuid: devices.view_of(connection, uuid) for uuid in uuids}
 
     def _status(self) -> dict[str, Any]:
         """The JSON of `status`, but for what is not counted."""

@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import event, text
 
 from ledger.domain.rollout import draw_of, selection_order
+from projections import sticky
 from projections.queries import cells, devices, status, waves
 from tests.projections.history import TAGS
 from tests.stores import about_files
@@ -139,9 +140,8 @@ def test_no_action_walks_a_large_table(pair: tuple[Factory, Factory]) -> None:
 
     walks = []
     with made.ledger.writing(dry_run=True) as session:
-        for name, columns in (("fleet_staged", ", position INTEGER, wave INTEGER"), ("rollout_list", "")):
-            made_as = f"CREATE TEMPORARY TABLE {name} (dev INTEGER PRIMARY KEY{columns})"
-            session.connection.exec_driver_sql(made_as)
+        staged = ", ".join(f"{name} {kind}" for name, kind in sticky.STAGED_COLUMNS.items())
+        session.connection.exec_driver_sql(f"CREATE TEMPORARY TABLE fleet_staged ({staged})")
         raw: Any = session.connection.connection.driver_connection
         for sql in statements:
             walks += [(line, sql) for line in plan(raw, sql) if line.split()[0] == "SCAN" and is_walk(line)]
@@ -220,3 +220,36 @@ def test_the_choice_is_that_of_ordering_all(factory: Factory, seed: int) -> None
     for amount in (1, 7, 40, 90):
         assert factory.rollout("w", limit=str(amount)).uuids == tuple(ordered[:amount])
         ordered = ordered[amount:]
+
+
+@about_files
+def test_a_rollout_asks_as_many_statements_for_many_devices_as_for_few(factory: Factory) -> None:
+    """However many are chosen or listed: they are looked up, written and remembered together."""
+    factory.build(1)
+    factory.register(*[device(f"d{n}") for n in range(900)])
+    factory.init("w", 1)
+    factory.rollout("w", uuids=["d899"])
+    counts = []
+    for some in (range(3), range(3, 803)):
+        with asked(factory) as work:
+            factory.rollout("w", uuids=[f"d{n}" for n in some])
+        seen = {sql for sql in work.statements if sql.startswith(("SELECT", "WITH", "DELETE", "UPDATE"))}
+        counts.append(len(seen))
+
+    assert counts[0] == counts[1]
+
+
+@about_files
+def test_a_choice_asks_little_more_than_it_takes(factory: Factory) -> None:
+    """Of the devices that a small rollout can't reach it asks their index entries only, also if most are offline."""
+    factory.build(1)
+    factory.register(*[device(f"d{n}") for n in range(2000)])
+    factory.report(*[(f"d{n}", None, None) for n in range(0, 2000, 3)])
+    factory.init("w", 1)
+    steps = []
+    for limit in ("20", "2000"):
+        with asked(factory) as work:
+            factory.rollout("w", limit=limit, dry_run=True)
+        steps.append(work.steps)
+
+    assert steps[0] < steps[1] / 3

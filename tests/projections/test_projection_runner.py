@@ -189,6 +189,18 @@ def test_appends_during_a_rebuild_are_in_it(lived: Factory, monkeypatch: pytest.
     assert len([uuid for uuid in lived.fleet() if uuid.startswith("late-")]) == 3
 
 
+def test_a_chunk_may_end_before_its_events_do(lived: Factory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chunk that is full by its payload ends what it streams with its transaction, in a rebuild as in a replay."""
+    monkeypatch.setattr(runner, "CHUNK_BYTES", 0)
+    monkeypatch.setattr(runner, "REPLAY_BYTES", 0)
+    before = lived.rows()
+    for name in NAMES:
+        runner.rebuild(lived.engine, name)
+
+    assert lived.rows() == before
+    assert [found for name in NAMES for found in runner.verify(lived.engine, name)] == []
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("chunks", [1, 2, 0], ids=["after one chunk", "after two", "in the swap"])
 def test_a_killed_rebuild_is_cleaned_up_by_the_next(lived: Factory, name: str, chunks: int) -> None:
@@ -266,6 +278,18 @@ def test_a_projection_that_is_behind_catches_up(lived: Factory) -> None:
         assert {(s.position == s.head) for s in runner.states(connection)} == {True}
     assert {"unseen", "seen"} <= set(lived.fleet())
     assert lived.differences() == []
+
+
+def test_appends_leave_the_marks_of_a_rebuild_alone(lived: Factory) -> None:
+    """A rebuild under way, or one that was killed, has a mark that no append moves: its tables are not folded into."""
+    marks = text(f"SELECT name, position FROM projection WHERE name LIKE '%{NEW}'")
+    with store.writing(lived.engine) as connection:
+        runner._checkpoint(connection, f"fleet{NEW}", 0, 7)
+
+    lived.register(device("seen"))
+
+    with lived.ledger.reading() as connection:
+        assert connection.execute(marks).all() == [(f"fleet{NEW}", 0)]
 
 
 def test_one_projection_behind_the_other(lived: Factory) -> None:

@@ -50,6 +50,9 @@ def test_migrate_rebuilds_what_is_folded_and_keeps_the_events(old: Path) -> None
     """Once is enough; afterwards the projections are equal to a replay, and answer."""
     before = sqlite3.connect(old).execute("SELECT * FROM event").fetchall()
 
+    code, out, err = run(old, "migrate", "--dry-run")
+    assert (code, out) == (0, f"event store: version 1\nprojections: would be version {SCHEMA_VERSION}, is 1\n")
+    assert "nothing was written" in err
     assert run(old, "migrate")[:2] == (0, f"event store: version 1\nprojections: version {SCHEMA_VERSION}, was 1\n")
     assert run(old, "migrate")[:2] == (0, f"event store: version 1\nprojections: version {SCHEMA_VERSION}\n")
 

@@ -50,8 +50,13 @@
     if (ratio < (large ? 3 : 4.5)) pale.push(`${element.tagName}.${element.getAttribute("class")} ${own[0].textContent.trim()} ${ratio.toFixed(2)}`);
   }
   const small = [...document.querySelectorAll("svg text")].filter((t) => t.getBoundingClientRect().height < 10).length;
+  // Labels of a chart's axis that lie over each other, or touch.
+  const over = [...document.querySelectorAll("svg.chart")].flatMap((chart) => {
+    const axis = [...chart.querySelectorAll("text.axis:not(.over)")].map((t) => [t.textContent, t.getBoundingClientRect()]);
+    return axis.slice(1).filter(([, box], place) => axis[place][1].right + 2 > box.left).map(([text]) => text);
+  });
   return {
-    texts, pale, small,
+    texts, pale, small, over,
     wide: document.documentElement.scrollWidth - window.innerWidth,
     paper: getComputedStyle(document.body).backgroundColor,
   };

@@ -11,9 +11,12 @@ import pytest
 
 from cli.reports.document import document
 from cli.reports.html import html
+from cli.reports.page import Column, CurveChart, Page, Section, Series
+from projections.reports.basis import Basis, Head
+from projections.reports.values import Time
 from tests.reports.browser import Browser, browser
 from tests.reports.telling import PAGES, Story, ask, builders
-from tests.support import Factory
+from tests.support import DAY, HOUR, START, Factory
 
 pytestmark = pytest.mark.slow
 
@@ -73,6 +76,7 @@ def test_a_report_is_quiet_and_legible(driven: Browser, told: Any, kind: str, wi
     assert seen["pale"] == []
     assert seen["texts"] > 40
     assert seen["wide"] <= 0
+    assert seen["over"] == []
     assert seen["small"] == 0  # no text of a chart shrinks with the window
     assert (seen["paper"] == "rgb(19, 23, 27)") is dark
 
@@ -93,6 +97,33 @@ def test_the_look_finds_what_is_wrong(driven: Browser, tmp_path: Path, dark: boo
     assert seen["wide"] > 2000
     assert "http://127.0.0.1:9/x.png" in driven.requests()
     assert any("nothing is not defined" in complaint for complaint in driven.complaints())
+
+
+def axes() -> Page:
+    """Charts of minutes to years, that begin at midnight, in the morning, and shortly before the next day."""
+    day = START - START % DAY
+    spans = [12, 100, HOUR // 6, HOUR, 3 * HOUR, 9 * HOUR, 14 * HOUR, 29 * HOUR, 47 * HOUR]
+    spans += [days * DAY for days in (3, 9, 40, 100, 400, 1300)]
+    sections = [
+        Section(
+            f"from-{begin}-for-{span}", "", [Column("a", "A")], [(1,)],
+            CurveChart("", "", day + begin, day + begin + span, [Series("x", "s6", [(day + begin, 1)])], []),
+        )
+        for begin in (0, 5 * HOUR // 60, 9 * HOUR + 17 * 60, 23 * HOUR + 5 * 60)
+        for span in spans
+    ]  # fmt: skip
+    basis = Basis("acme", Head(1, "00" * 32), None, Time(day), Time(day))
+    return Page("axes", "Axes", "", basis, None, [], sections)
+
+
+@pytest.mark.parametrize("width", [*WIDTHS, 320])
+def test_labels_of_axes_are_apart(driven: Browser, tmp_path: Path, width: int) -> None:
+    """Whatever time a chart covers, no label of its axis touches the next one, on the narrowest phone, too."""
+    (tmp_path / "axes.html").write_text(html(axes()), encoding="utf-8")
+    driven.open(tmp_path / "axes.html", width=width, dark=False)
+
+    assert driven.run("document.querySelectorAll('svg.chart text.axis:not(.over)').length") > 100
+    assert driven.run(LOOKING)["over"] == []
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -163,6 +163,31 @@ def test_a_time_axis_fits_on_a_phone(length: int) -> None:
     assert len({tick.label for tick in ticks}) == len(ticks)
 
 
+@pytest.mark.parametrize("length", [HOUR // 2, 3 * HOUR, 9 * HOUR, 20 * HOUR, 30 * HOUR, 47 * HOUR, 3 * DAY])
+@pytest.mark.parametrize("begin", [0, 17, 23])
+def test_labels_of_a_short_time_are_apart(begin: int, length: int) -> None:
+    """Days are named once, so labels of hours fit: 2 to 5, none within six pixels a letter of the next one's middle."""
+    start = hour(0) - hour(0) % DAY + begin * HOUR + 300
+    chart = LaneChart("", "", start, start + length, start, [Lane("x", [Bar(start, None, "x", "active")])])
+    ticks = drawing.lanes(chart).columns
+
+    assert 2 <= len(ticks) <= 5
+    for one, other in pairwise(ticks):
+        assert 2.8 * (other.place - one.place) > 3 * len(one.label + other.label)
+    assert sum("15 Jan" in tick.label for tick in ticks) <= 1
+
+
+@pytest.mark.parametrize("length", range(1, 240, 7))
+def test_a_time_of_seconds_has_an_axis(length: int) -> None:
+    """A wave that took seconds, as when somebody tries things out, has times on its axis."""
+    start = hour(0) + 44
+    chart = LaneChart("", "", start, start + length, start, [Lane("x", [Bar(start, None, "x", "active")])])
+    labels = [tick.label for tick in drawing.lanes(chart).columns]
+
+    assert 2 <= len(labels) <= 5
+    assert labels[0].startswith("15 Jan 08:0")
+
+
 def test_a_chart_of_one_bar() -> None:
     """It is as wide as it may be."""
     drawn = drawing.columns(BarChart("", "", HOUR, Series("events", "s6", [(hour(0), 3)])))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from cli.reports.pages.activity import page
 from ledger.domain.wave import UnknownWave
 from projections.reports.expiry import GroupHit
 from projections.reports.fleet import Offered, Version
@@ -13,6 +15,7 @@ from projections.reports.tag import ProductionTarget, UnknownTag
 from projections.reports.values import Span, Wanted
 from projections.reports.wave import Counts, Milestone
 from projections.reports.waves import Outcomes, Reason, WaveSummary
+from tests import stores
 from tests.reports.telling import Story, ask, builders, hour
 from tests.support import DAY, HOUR, Factory, device
 
@@ -212,6 +215,16 @@ def test_activity(story: Story) -> None:
     assert sum(a.events for a in report.actors) == report.events == story.factory.head()[0]
     assert sum(one.events for one in report.busy) == report.events
     assert [one.since for one in report.busy] == list(range(report.busy[0].since, hour(74) + 1, report.width))
+
+
+def test_activity_says_what_an_actor_is(story: Story) -> None:
+    """In a file a claim, in PostgreSQL a login; the page says it, and the JSON."""
+    report = story.ask("activity")
+    told = {"claims": "what they said they are", "logins": "who was logged in to the database"}
+
+    assert report.actors_are == ("logins" if stores.ON_POSTGRESQL else "claims")
+    for kind, words in told.items():
+        assert words in page(replace(report, actors_are=kind)).lead
 
 
 def test_activity_of_a_period(story: Story) -> None:

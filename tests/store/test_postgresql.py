@@ -21,7 +21,7 @@ from ledger.store.engine import actor_of, open_engine, opened, reading, shown, w
 from ledger.store.errors import DriverMissing, StoreBusy, StoreContended, StoreMissing, StoreUnreadable
 from ledger.store.recorder import LedgerRecorder, StoredEnvelope
 from projections.tables import all_tables
-from tests.postgres import Server, server
+from tests.postgres import Server
 
 APPENDER = Path(__file__).with_name("appender.py")
 REPOSITORY = Path(__file__).parents[2]
@@ -30,13 +30,6 @@ INSERT = "INSERT INTO waveledger.event (position, stream, version, topic, record
 
 def envelope(stream: str, version: int, payload: bytes = b"{}", at: int = 50) -> StoredEnvelope:
     return StoredEnvelope(stream, version, "t/1", payload, at, "mallory")
-
-
-@pytest.fixture(name="running")
-def _running() -> Server:
-    running = server()
-    running.role("bob")
-    return running
 
 
 @pytest.fixture
@@ -292,6 +285,14 @@ def test_a_deadlock_is_a_lost_race() -> None:
 
     assert isinstance(translated, StoreContended)
     assert translated.exit_code == 5
+
+
+def test_a_server_that_does_not_answer_in_time_is_no_bug() -> None:
+    """The driver has an error of its own for it, below the one of all failed connections."""
+    translated = postgresql.translate(psycopg.errors.ConnectionTimeout("connection timeout expired"), "store")
+
+    assert isinstance(translated, StoreUnreadable)
+    assert "nobody answers there" in str(translated)
 
 
 # connecting

@@ -15,8 +15,7 @@ from ledger.store.engine import open_engine, opened, reading, writing
 from ledger.store.errors import CheckpointTaken, ForeignCode, StoreBusy
 from ledger.store.recorder import LedgerRecorder, StoredEnvelope
 from projections import runner
-from projections.tables import all_tables
-from tests.postgres import Server, server
+from tests.postgres import Server
 
 INSERT = "INSERT INTO waveledger.event (position, stream, version, topic, recorded_at, actor, encoding, leaf, payload)"
 MINE = "CREATE TEMP TABLE mine (position bigint, stream text, version bigint, recorded_at bigint, leaf bytea)"
@@ -26,24 +25,6 @@ ON_MINE = """CREATE TRIGGER mine AFTER INSERT ON mine REFERENCING NEW TABLE AS a
 
 def envelope(stream: str, version: int) -> StoredEnvelope:
     return StoredEnvelope(stream, version, "t/1", b"{}", 50, "mallory")
-
-
-@pytest.fixture(name="running")
-def _running() -> Server:
-    running = server()
-    running.role("bob")
-    return running
-
-
-@pytest.fixture
-def database(running: Server) -> Iterator[str]:
-    """A database with an empty ledger and its projections, which alice made."""
-    name = running.database()
-    with opened(running.url(name, "alice"), must_exist=False) as engine, writing(engine) as connection:
-        migrate.create(connection, *all_tables())
-        runner.install(connection)
-    yield name
-    running.drop(name)
 
 
 @pytest.fixture

@@ -7,6 +7,11 @@ from cli.reports.page import BarChart, Column, Fact, Page, Section, Series
 from cli.reports.pages.parts import in_period
 from projections.reports.activity import KINDS, ActivityReport
 
+_WHO = {
+    "claims": "Names of actors are what they said they are.",
+    "logins": "Actors are who was logged in to the database; in events that were copied from a file, what they said.",
+}
+
 
 def page(report: ActivityReport) -> Page:
     """The page."""
@@ -26,8 +31,7 @@ def page(report: ActivityReport) -> Page:
     return Page(
         "activity",
         f"Activity in {report.basis.factory}",
-        f"{words.counted(report.events, 'event')} from {in_period(report.period)}. Names of actors are what they said "
-        "they are.",
+        f"{words.counted(report.events, 'event')} from {in_period(report.period)}. {_WHO[report.actors_are]}",
         report.basis,
         report.period,
         [
