@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -260,17 +259,19 @@ class World:
         made = self._holding(n[0])
         if not made or not made.production or not made.holds or made.tag != made.holds.tag:
             return False
-        wave = self.active(made.tag)
-        if not wave:
-            self._build((1, n[2], 0, 0))
-            wave = self._open(f"w{len(self.waves) + 1}", self.built, made.tag)
+        wave = self.active(made.tag) or self._above_all(made.tag, n)
         if wave.number <= made.holds.number:
             return False
-        if self.factory.threshold > 2 and not wave.rollouts:
-            with suppress(Refused):  # it may be ready
-                self._do(f"sign {wave.name}", lambda: self.factory.sign(wave.name))
         self._rollout(wave, f"uuids {made.uuid}", uuids=[made.uuid])
         return True
+
+    def _above_all(self, tag: str, n: tuple[int, int, int, int]) -> Wave:
+        """A new wave, above all that were, and ready."""
+        self._build((1, n[2], 0, 0))
+        wave = self._open(f"w{len(self.waves) + 1}", self.built, tag)
+        if self.factory.threshold > 2:
+            self._do(f"sign {wave.name}", lambda: self.factory.sign(wave.name))
+        return wave
 
     def _complete(self, n: tuple[int, int, int, int]) -> bool:
         wave = self._wave(n[0])
@@ -281,13 +282,11 @@ class World:
         return bool(wave)
 
     def _complete_held(self, n: tuple[int, int, int, int]) -> bool:
-        """A wave above a canceled one that is still run somewhere: prepared, the next time completed."""
+        """A wave above a canceled one that is still run somewhere is completed, as a rule without a rollout."""
         made = self._holding(n[0])
-        wave = self.active(made.tag) if made else None
         if not made or not made.holds or made.tag != made.holds.tag:
             return False
-        if not wave:
-            return self._init((3 * TAGS.index(made.tag), *n[1:]))
+        wave = self.active(made.tag) or self._above_all(made.tag, n)
         return wave.number >= made.holds.number and self._complete((self._place(wave), *n[1:]))
 
     def _place(self, wave: Wave) -> int:
