@@ -5,7 +5,7 @@ Rules of this module:
 * strict UTF-8; a byte order mark at the start is dropped; a NUL byte is refused; LF and CRLF end a line.
 * CSV is read a line at a time, and a line has at most `LINE_LIMIT` bytes: a huge one is refused before it is read.
 * a CSV row is one line: a quoted field holds no line end. The header names each wanted column once and no other.
-* what is read as a whole has a limit too, given by the caller.
+* what is read as a whole has a limit too, given by the caller; a list is read in pieces, and has none.
 """
 
 from __future__ import annotations
@@ -114,6 +114,32 @@ def read_text(source: str, limit: int, stdin: BinaryIO | None = None) -> str:
         raise FileTooLarge(file=file, limit=limit)
     _check_start(file, data)
     return _decode(file, 1, data.removeprefix(_BOM))
+
+
+def read_pieces(source: str, separators: bytes, stdin: BinaryIO | None = None) -> Iterator[tuple[int, str]]:
+    """A list of any length, in pieces that end with a separator, each with the number of its first line.
+
+    What has no separator for long is a piece, too, for the caller to refuse. Raises: BadEncoding and those of
+    `open_source`.
+    """
+    file = source_name(source)
+    with open_source(source, stdin) as stream:
+        number, rest = 1, b""
+        chunk = stream.read(_BLOCK)
+        _check_start(file, chunk)
+        chunk = chunk.removeprefix(_BOM)
+        while chunk:
+            data = rest + chunk
+            end = 1 + max(data.rfind(separator) for separator in separators)
+            if len(data) - end > LINE_LIMIT:
+                end = len(data)
+            if end:
+                yield number, _decode(file, number, data[:end])
+                number += data.count(b"\n", 0, end)
+            rest = data[end:]
+            chunk = stream.read(_BLOCK)
+        if rest:
+            yield number, _decode(file, number, rest)
 
 
 def read_lines(source: str, stdin: BinaryIO | None = None) -> Iterator[tuple[int, str]]:

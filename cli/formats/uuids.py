@@ -4,6 +4,7 @@ Rules of this module:
 
 * separators are comma, semicolon, pipe and any white space, as in fioctl; empty entries are dropped.
 * duplicates collapse, the order of first mention is kept.
+* a file may be of any length: it is read in pieces, and what is kept are its uuids.
 * a list without a uuid is refused: it never means "all". So is an ``@FILE`` without one, next to other uuids.
 """
 
@@ -14,11 +15,10 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 from cli.formats.errors import BadUuidInList, EmptyUuidList
-from cli.formats.lines import STDIN, crop, read_text, source_name
+from cli.formats.lines import STDIN, crop, read_pieces, source_name
 from ledger.domain.values import BadUuid, check_uuid
 
-SIZE_LIMIT = 64 * 1024 * 1024  # bytes; more than a million uuids
-
+_SEPARATORS = b",;| \t\r\n\v\f"  # those in ASCII: a piece of a file ends with one
 _ENTRY = re.compile(r"[^,;|\s]+")
 
 
@@ -27,7 +27,7 @@ def read_uuids(value: str, stdin: BinaryIO | None = None) -> list[str]:
 
     Raises:
         EmptyUuidList: there is none. BadUuid, BadUuidInList: one is not allowed.
-        FileMissing, FileUnreadable, FileTooLarge, BadEncoding: the file could not be read.
+        FileMissing, FileUnreadable, BadEncoding: the file could not be read.
     """
     return read_many([value], stdin)
 
@@ -37,7 +37,7 @@ def read_many(values: Sequence[str], stdin: BinaryIO | None = None) -> list[str]
     found: dict[str, None] = {}
     for value in values:
         if value == STDIN or value.startswith("@"):
-            found |= dict.fromkeys(_from_source(value.removeprefix("@"), stdin))
+            found |= _from_source(value.removeprefix("@"), stdin)
         else:
             found |= dict.fromkeys(check_uuid(entry) for entry in _ENTRY.findall(value))
     if not found:
@@ -45,16 +45,16 @@ def read_many(values: Sequence[str], stdin: BinaryIO | None = None) -> list[str]
     return list(found)
 
 
-def _from_source(source: str, stdin: BinaryIO | None) -> list[str]:
+def _from_source(source: str, stdin: BinaryIO | None) -> dict[str, None]:
     file = source_name(source)
-    text = read_text(source, SIZE_LIMIT, stdin)
-    uuids: list[str] = []
-    for entry in _ENTRY.finditer(text):
-        try:
-            uuids.append(check_uuid(entry[0]))
-        except BadUuid as problem:
-            line = text.count("\n", 0, entry.start()) + 1
-            raise BadUuidInList(file=file, line=line, uuid=problem.uuid) from problem
+    uuids: dict[str, None] = {}
+    for number, text in read_pieces(source, _SEPARATORS, stdin):
+        for entry in _ENTRY.finditer(text):
+            try:
+                uuids[check_uuid(entry[0])] = None
+            except BadUuid as problem:
+                line = text.count("\n", 0, entry.start()) + number
+                raise BadUuidInList(file=file, line=line, uuid=problem.uuid) from problem
     if not uuids:
         raise EmptyUuidList(source=file)
     return uuids

@@ -223,9 +223,9 @@ def test_names_that_a_shell_or_sql_would_act_on(acme: Waveledger) -> None:
 def test_endless_files(acme_to_read: Waveledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file without an end is refused where its limit is, and not read into memory."""
     from cli import plans
-    from cli.formats import targets, uuids
+    from cli.formats import targets
 
-    for module, limit in ((plans, "_SIZE_LIMIT"), (targets, "SIZE_LIMIT"), (uuids, "SIZE_LIMIT")):
+    for module, limit in ((plans, "_SIZE_LIMIT"), (targets, "SIZE_LIMIT")):
         monkeypatch.setattr(module, limit, 1 << 20)
     for args in (
         ("devices", "import", "/dev/zero"),

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.formats import uuids as module
-from cli.formats.errors import BadEncoding, BadUuidInList, EmptyUuidList, FileMissing, FileTooLarge
+from cli.formats.errors import BadEncoding, BadUuidInList, EmptyUuidList, FileMissing
 from cli.formats.uuids import read_many, read_uuids
 from ledger.domain.errors import LedgerError
 from ledger.domain.values import BadUuid
@@ -74,7 +73,7 @@ def test_bad_uuid(tmp_path: Path) -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A missing file is exit 4; other encodings and files above the limit are refused."""
+    """A missing file is exit 4; other encodings and what is no uuid for long are refused."""
     with pytest.raises(FileMissing) as caught:
         read_uuids(f"@{tmp_path / 'nope'}")
     assert caught.value.exit_code == 4
@@ -83,19 +82,28 @@ def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         read_uuids("-", io.BytesIO("a,b".encode("utf-16")))
     with pytest.raises(BadUuidInList):
         read_uuids("-", io.BytesIO(b"a" * 10_000_000))
-    monkeypatch.setattr(module, "SIZE_LIMIT", 3)
-    with pytest.raises(FileTooLarge):
-        read_uuids("-", io.BytesIO(b"a,b,c"))
 
 
-def test_hundred_megabyte_line(tmp_path: Path) -> None:
-    """A line of 100 MB is refused by the file's size alone."""
+def test_a_huge_line_that_is_no_list(tmp_path: Path) -> None:
+    """A file of 100 MB without a separator is refused after its first piece."""
     file = tmp_path / "long.txt"
     with file.open("wb") as sparse:
         sparse.truncate(100_000_000)
 
-    with pytest.raises(FileTooLarge, match=r"long\.txt: larger than 67108864 bytes"):
+    with pytest.raises(BadEncoding, match="NUL"):
         read_uuids(f"@{file}")
+
+
+@pytest.mark.parametrize("separator", [",", "\n", " | ", "\r\n"])
+def test_files_of_any_length(separator: str) -> None:
+    """A list of several pieces is read whole, wherever they are cut, and a bad entry is found in its line."""
+    uuids = [f"device-{number:027}" for number in range(100_000)]
+    listed = separator.join(uuids)
+
+    assert read_uuids("-", io.BytesIO(listed.encode())) == uuids
+    line = listed.count("\n") + 1
+    with pytest.raises(BadUuidInList, match=rf"line {line}:"):
+        read_uuids("-", io.BytesIO(f"{listed}{separator.replace(chr(10), ' ')}{'x' * 1000}".encode()))
 
 
 @given(
