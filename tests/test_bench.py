@@ -178,7 +178,7 @@ def test_a_command_asks_little_beside_what_it_is_about(store: Path) -> None:
     engine.dispose()
     kinds = Counter(sql.split()[0] for sql in set(statements) - {sql for sql in statements if sql.startswith("--")})
 
-    assert kinds == {"PRAGMA": 2, "BEGIN": 1, "SELECT": 2, "INSERT": 2, "UPDATE": 2, "COMMIT": 1}
+    assert kinds == {"BEGIN": 1, "SELECT": 2, "INSERT": 2, "UPDATE": 2, "COMMIT": 1}
 
 
 def test_help_imports(tmp_path: Path) -> None:

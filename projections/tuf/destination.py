@@ -16,6 +16,7 @@ import fcntl
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
@@ -207,7 +208,7 @@ class Directory:
     def exists(self, path: str) -> bool:
         """Whether there is such a file."""
         with self._telling():
-            return os.path.isfile(self._at(path))
+            return stat.S_ISREG(_mode_of(self._at(path)))
 
     def names(self, directory: str) -> list[str]:
         """What lies directly in a directory, in order; nothing when there is none."""
@@ -294,7 +295,7 @@ class Directory:
         """Delete a view and all in it: its timestamp first, so that no client finds half of a view."""
         target = self._at(path)
         with self._telling():
-            if not os.path.isdir(target):
+            if not stat.S_ISDIR(_mode_of(target)):
                 return
             with suppress(FileNotFoundError):
                 os.unlink(f"{target}/timestamp.json")
@@ -309,7 +310,7 @@ class Directory:
         return self._paths[path]
 
     def _make(self, directory: str) -> None:
-        if os.path.isdir(directory):
+        if stat.S_ISDIR(_mode_of(directory)):
             return
         missing = [directory]
         while (parent := os.path.dirname(missing[-1])) and not os.path.exists(parent):
@@ -326,6 +327,14 @@ class Directory:
 
     def _unusable(self, problem: OSError) -> DestinationUnusable:
         return DestinationUnusable(path=str(self.root), problem=problem.strerror or str(problem))
+
+
+def _mode_of(path: str) -> int:
+    """What is at a path, links followed; 0 for nothing. Raises: OSError, where it can't be told."""
+    try:
+        return os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
 
 
 def _sync_directory(directory: str) -> None:
