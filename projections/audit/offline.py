@@ -37,7 +37,7 @@ from ledger.tuf import documents, signing
 from projections.audit.findings import Entry, Finding
 from projections.audit.roots import PRODUCTION, Roots
 
-_KEPT_BODIES = 16  # targets maps in memory: those of the newest waves
+_KEPT_BYTES = 64 * 2**20  # of targets maps in memory: those that were asked for last, as each tag's production is again
 _HEX = frozenset("0123456789abcdef")
 
 ReadEvent = Callable[[int], object]
@@ -84,6 +84,7 @@ class Offline:
     active: dict[str, _Active] = field(default_factory=dict)
     waiting: list[_Waiting] = field(default_factory=list)
     bodies: OrderedDict[str, bytes] = field(default_factory=OrderedDict)
+    kept_bytes: int = 0
 
     def look(self, entry: Entry) -> Iterator[Finding]:
         """Judge the next event."""
@@ -131,15 +132,17 @@ class Offline:
         if not isinstance(event, WaveInitialized) or not event.documents or event.documents[0].signed is None:
             return None
         try:
-            self._keep(wave, documents.split_targets(event.documents[0].signed.encode()).body)
+            # It was split when it was judged.
+            self._keep(wave, documents.targets_of(event.documents[0].signed.encode()))
         except LedgerError:
             return None
         return self.bodies[wave]
 
     def _keep(self, wave: str, body: bytes) -> None:
+        self.kept_bytes += len(body) - len(self.bodies.pop(wave, b""))
         self.bodies[wave] = body
-        if len(self.bodies) > _KEPT_BODIES:
-            self.bodies.popitem(last=False)
+        while self.kept_bytes > _KEPT_BYTES and len(self.bodies) > 1:
+            self.kept_bytes -= len(self.bodies.popitem(last=False)[1])
 
     def _initialized(self, entry: Entry, event: WaveInitialized) -> Iterator[Finding]:
         self.begun[event.wave] = (event.tag, entry.position)

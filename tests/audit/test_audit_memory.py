@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
+from projections.audit import offline
 from projections.audit.history import Audit
 from projections.audit.offline import Offline
 from tests.support import Factory
@@ -16,3 +21,29 @@ def test_an_audit_keeps_the_headers_of_documents(lived: Factory) -> None:
     (offline,) = [check for check in looked.checks if isinstance(check, Offline)]
     assert {signed.wave for signed in offline.signed.values()} >= {"w1", "w2", "w3", "w4"}
     assert [signed.document.view for signed in offline.signed.values() if signed.document.signed] == []
+
+
+def test_targets_of_many_tags_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tags take turns, and the way back of each wave has its tag's production: it is at hand, within the bound."""
+    factory = Factory(tmp_path / "ledger.db")
+    factory.build(1, 2)
+    tags = [f"tag{number}" for number in range(20)]
+    for number in (1, 2):
+        for tag in tags:
+            factory.init(f"{tag}-w{number}", number, tag)
+            factory.complete(f"{tag}-w{number}")
+    reads: dict[int, list[int]] = {}
+
+    for kept in (offline._KEPT_BYTES, 1):
+        monkeypatch.setattr(offline, "_KEPT_BYTES", kept)
+        looked = Audit(factory.engine)
+        (check,) = [check for check in looked.checks if isinstance(check, Offline)]
+        read, reads[kept] = check.read, []
+        check.read = lambda position, read=read, into=reads[kept]: into.append(position) or read(position)
+
+        assert list(looked.history()) == []
+
+    factory.close()
+    roomy, tight = reads.values()
+    assert roomy == []
+    assert len(tight) >= len(tags)
