@@ -23,9 +23,9 @@ class Step(NamedTuple):
 WEIGHTS = {
     "build": 3, "retag_build": 1,
     "init": 14, "sign": 8,
-    "rollout_group": 8, "rollout_limit": 8, "rollout_percent": 6, "rollout_uuids": 12, "rollout_held": 24,
-    "complete": 6, "complete_held": 20, "cancel": 7, "cancel_installed": 24, "next_wave": 16,
-    "report_offered": 24, "report_other": 4, "report_away": 20, "report_nothing": 2,
+    "rollout_group": 8, "rollout_limit": 8, "rollout_percent": 6, "rollout_uuids": 12, "rollout_held": 38,
+    "complete": 6, "complete_held": 15, "cancel": 7, "cancel_installed": 30, "next_wave": 16,
+    "report_offered": 24, "report_other": 4, "report_away": 18, "report_nothing": 2,
     "set_tag": 5, "set_group": 4, "no_group": 1, "make_test": 2, "make_production": 12, "rest": 38,
     "remove": 1, "come_back": 6,
     "publish": 5, "refresh": 5, "force": 1,
