@@ -122,24 +122,18 @@ def read_pieces(source: str, separators: bytes, stdin: BinaryIO | None = None) -
     What has no separator for long is a piece, too, for the caller to refuse. Raises: BadEncoding and those of
     `open_source`.
     """
-    file = source_name(source)
-    with open_source(source, stdin) as stream:
-        number, rest = 1, b""
-        chunk = stream.read(_BLOCK)
-        _check_start(file, chunk)
-        chunk = chunk.removeprefix(_BOM)
-        while chunk:
-            data = rest + chunk
-            end = 1 + max(data.rfind(separator) for separator in separators)
-            if len(data) - end > LINE_LIMIT:
-                end = len(data)
-            if end:
-                yield number, _decode(file, number, data[:end])
-                number += data.count(b"\n", 0, end)
-            rest = data[end:]
-            chunk = stream.read(_BLOCK)
-        if rest:
-            yield number, _decode(file, number, rest)
+    file, number, rest = source_name(source), 1, b""
+    for chunk in _chunks(source, stdin):
+        data = rest + chunk
+        end = 1 + max(data.rfind(separator) for separator in separators)
+        if len(data) - end > LINE_LIMIT:
+            end = len(data)
+        if end:
+            yield number, _decode(file, number, data[:end])
+            number += data.count(b"\n", 0, end)
+        rest = data[end:]
+    if rest:
+        yield number, _decode(file, number, rest)
 
 
 def read_lines(source: str, stdin: BinaryIO | None = None) -> Iterator[tuple[int, str]]:
@@ -208,23 +202,28 @@ def _order(
 
 def _blocks(source: str, stdin: BinaryIO | None) -> Iterator[list[str]]:
     # Whole blocks, because a call for each of a million lines takes longer than all the rest of reading them.
-    file = source_name(source)
+    file, number, rest = source_name(source), 1, b""
+    for chunk in _chunks(source, stdin):
+        block, newline, rest = (rest + chunk).rpartition(b"\n")
+        if newline:
+            lines = _split(file, number, block)
+            yield lines
+            number += len(lines)
+        if len(rest) > LINE_LIMIT + 1:  # + 1: the CR of a CRLF whose LF has not come yet
+            raise LineTooLong(file=file, line=number, limit=LINE_LIMIT)
+    if rest:
+        yield _split(file, number, rest)
+
+
+def _chunks(source: str, stdin: BinaryIO | None) -> Iterator[bytes]:
+    """The bytes of a source that begins as text does, without its byte order mark."""
     with open_source(source, stdin) as stream:
-        number, rest = 1, b""
         chunk = stream.read(_BLOCK)
-        _check_start(file, chunk)
+        _check_start(source_name(source), chunk)
         chunk = chunk.removeprefix(_BOM)
         while chunk:
-            block, newline, rest = (rest + chunk).rpartition(b"\n")
-            if newline:
-                lines = _split(file, number, block)
-                yield lines
-                number += len(lines)
-            if len(rest) > LINE_LIMIT + 1:  # + 1: the CR of a CRLF whose LF has not come yet
-                raise LineTooLong(file=file, line=number, limit=LINE_LIMIT)
+            yield chunk
             chunk = stream.read(_BLOCK)
-        if rest:
-            yield _split(file, number, rest)
 
 
 def _split(file: str, number: int, block: bytes) -> list[str]:
