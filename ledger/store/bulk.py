@@ -80,10 +80,8 @@ def over(connection: Connection, sql: str, texts: Sequence[str], values: tuple[S
 
     `key` counts them; `values` are the parameters after them.
     """
-    if is_postgresql(connection):
-        table = "unnest(?::text[]) WITH ORDINALITY AS texts(value, key)"
-        return sweep(connection, sql.replace("$texts", table), (list(texts), *values))
-    return query(connection, sql.replace("$texts", "json_each(?) AS texts"), (orjson.dumps(texts).decode(), *values))
+    spelled, listed = _with_texts(connection, sql, texts, "?")
+    return sweep(connection, spelled, (listed, *values))
 
 
 def ask(
@@ -91,14 +89,8 @@ def ask(
 ) -> DBAPICursor:
     """As `sweep`, with parameters that have names, such as ``:tag``; `texts` as with `over`."""
     if texts is not None:
-        on_postgresql = is_postgresql(connection)
-        table = (
-            "unnest(:texts::text[]) WITH ORDINALITY AS texts(value, key)"
-            if on_postgresql
-            else "json_each(:texts) AS texts"
-        )
-        params = {**params, "texts": list(texts) if on_postgresql else orjson.dumps(texts).decode()}
-        sql = sql.replace("$texts", table)
+        sql, listed = _with_texts(connection, sql, texts, ":texts")
+        params = {**params, "texts": listed}
     spelled, names = positional(sql)
     return sweep(connection, spelled, tuple([params[name] for name in names]))
 
@@ -148,6 +140,13 @@ def streamed(connection: Connection, sql: str) -> Iterator[tuple[Any, ...]]:
             yield from chunk
     finally:
         cursor.close()
+
+
+def _with_texts(connection: Connection, sql: str, texts: Sequence[str], mark: str) -> tuple[str, SqlValue]:
+    """A statement with texts as a table, and the one value that stands for all of them at that placeholder."""
+    if is_postgresql(connection):
+        return sql.replace("$texts", f"unnest({mark}::text[]) WITH ORDINALITY AS texts(value, key)"), list(texts)
+    return sql.replace("$texts", f"json_each({mark}) AS texts"), orjson.dumps(texts).decode()
 
 
 @lru_cache(maxsize=512)
