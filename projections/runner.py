@@ -43,6 +43,8 @@ REPLAY_BYTES = 4_000_000  # of payload in memory of a verify
 SWAP_PAUSE_SECONDS = 1.0
 SWAP_PATIENCE_SECONDS = 600  # a rebuild that is done can wait for a long reader
 
+_MOVE = "UPDATE projection SET position = ? WHERE name IN (?, ?)"
+
 Progress = Callable[[int, int], None]
 Step = Callable[[Connection], object]
 
@@ -75,19 +77,15 @@ class Projector:
     def __init__(self) -> None:
         """Fold into the live tables."""
         self._folds = folds()
-        marks = ", ".join("?" * len(self._folds))
-        self._names = tuple(fold.name for fold in self._folds)
-        self._move = f"UPDATE projection SET position = ? WHERE name IN ({marks})"
 
     def project(self, connection: Connection, rows: Sequence[Row]) -> None:
         """Fold events that were just appended, in their order."""
         if not rows:
             return
         before, after = rows[0].position - 1, rows[-1].position
-        moved = bulk.query(connection, f"{self._move} AND position = ?", (after, *self._names, before)).rowcount
-        if moved < len(self._folds):  # as a rule all have folded what came before
+        if _move(connection, after, before) < len(self._folds):  # as a rule all have folded what came before
             self._catch_up(connection, before)
-            bulk.query(connection, self._move, (after, *self._names))
+            _move(connection, after)
         for fold in self._folds:
             fold.fold(connection, rows)
 
@@ -225,10 +223,12 @@ def _chunk(fold: Fold, connection: Connection, after: int, until: int, most: int
     return _Chunk(events.read(connection, topics=fold.topics, after=after, until=last), last, most)
 
 
-def _move(connection: Connection, position: int) -> None:
-    """Say how far the live tables are; those of a rebuild have marks of their own."""
-    statement = "UPDATE projection SET position = ? WHERE name IN (?, ?)"
-    bulk.query(connection, statement, (position, Releases.name, Fleet.name)).close()
+def _move(connection: Connection, position: int, before: int | None = None) -> int:
+    """Say how far the live tables are, or those that were at `before`; returns how many."""
+    values = (position, Releases.name, Fleet.name)
+    if before is None:
+        return bulk.query(connection, _MOVE, values).rowcount
+    return bulk.query(connection, f"{_MOVE} AND position = ?", (*values, before)).rowcount
 
 
 def _positions(connection: Connection) -> dict[str, int]:
