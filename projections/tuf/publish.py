@@ -131,7 +131,7 @@ def _publish_many(
     with ledger.reading() as connection:
         moment = Moment.read(connection, keys, names, ledger.now, read)
         drawn = []
-        several = steps.pending(connection, names)
+        several = steps.pending(connection, moment.before)
         for name in names:
             if moment.before[name].position != seen.get(name, 0) or name in several:
                 overtaken.append(name)
@@ -184,7 +184,7 @@ def _next(connection: Connection, keys: OnlineKeys, repository: str, now: int, r
     moment = Moment.read(connection, keys, [repository], now, read)
     between = [
         replace(moment, trust={steps.PRODUCTION: step.trust}, views={repository: step.views})
-        for step in steps.pending(connection, [repository]).get(repository, [])
+        for step in steps.pending(connection, moment.before).get(repository, [])
     ]
     return [_Publication.read(one, connection, repository) for one in [*between, moment]]
 

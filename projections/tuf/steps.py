@@ -13,7 +13,7 @@ Rules of this module (DESIGN §4, "Rotation and re-signing"; ADR 0029):
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -40,9 +40,9 @@ class Step(NamedTuple):
     views: list[state.View]
 
 
-def pending(connection: Connection, names: Sequence[str]) -> dict[str, list[Step]]:
+def pending(connection: Connection, given_out: Mapping[str, state.GivenOut]) -> dict[str, list[Step]]:
     """The steps of those repositories that need any, oldest first; what they are to show now is none of them."""
-    shown = _shown_roots(connection, names)
+    shown = _shown_roots(given_out)
     recorded = _recorded_roots(connection, min(shown.values(), default=0)) if shown else []
     if not recorded or (len(recorded) == 1 and not _anything_since(connection, recorded[0][1])):
         return {}
@@ -62,11 +62,10 @@ def pending(connection: Connection, names: Sequence[str]) -> dict[str, list[Step
     return {name: steps for name in shown if (steps := _needed(found[name], now.get(name, [])))}
 
 
-def _shown_roots(connection: Connection, names: Sequence[str]) -> dict[str, int]:
+def _shown_roots(given_out: Mapping[str, state.GivenOut]) -> dict[str, int]:
     """The root that clients of each repository have; a repository that has no clients has none."""
-    of_production = [name for name in names if name.startswith(f"{PRODUCTION}/")]
-    given_out = state.given_out(connection, of_production)
-    return {name: before.root_version for name, before in given_out.items() if before.root_version}
+    of_production = {name: before for name, before in given_out.items() if name.startswith(f"{PRODUCTION}/")}
+    return {name: before.root_version for name, before in of_production.items() if before.root_version}
 
 
 def _recorded_roots(connection: Connection, after: int) -> list[tuple[int, int]]:
