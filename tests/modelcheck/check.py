@@ -177,8 +177,9 @@ class Check:
         if step.numbers[2] % 4:
             fleet = self.world.factory.fleet()
             last = {device: seat.last.view for (device, _), seat in self.seats.items() if seat.last}
-            moving = [made for made in found if made.uuid in fleet and fleet[made.uuid].view != last.get(made.uuid)]
-            found = [made for made in moving if fleet[made.uuid].view] or found
+            shown = {uuid: row.view for uuid, row in fleet.items() if row.view and row.published}
+            moving = [made for made in found if made.uuid in shown and shown[made.uuid] != last.get(made.uuid)]
+            found = moving or found
         device = found[step.numbers[0] % len(found)]
         return device if device.present else None
 

@@ -22,7 +22,7 @@ class Step(NamedTuple):
 # How often each action is drawn. Those that need the clock to move are never drawn for the middle of a refresh.
 WEIGHTS = {
     "build": 3, "retag_build": 1,
-    "init": 14, "sign": 8,
+    "init": 14, "sign": 20,
     "rollout_group": 8, "rollout_limit": 8, "rollout_percent": 6, "rollout_uuids": 12, "rollout_held": 38,
     "complete": 6, "complete_held": 15, "cancel": 7, "cancel_installed": 30, "next_wave": 16,
     "report_offered": 24, "report_other": 4, "report_away": 18, "report_nothing": 2,
