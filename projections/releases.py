@@ -74,9 +74,9 @@ class Releases(Fold):
         self._waves = self.keep(
             "release_wave",
             "wave tag number status created_at created_by finished_at finished_by position expires version threshold "
-            "source_tag prune reason",
+            "source_tag prune reason documents",
         )
-        self._signatures = self.keep("release_signature", "wave place keyid")
+        self._signatures = self.keep("release_signature", "wave place keyid signatures")
         self._rollouts = self.keep(
             "release_rollout", 'wave rollout at "by" grp full_group listed devices skipped digest plan position'
         )
@@ -182,25 +182,26 @@ class Releases(Fold):
             [
                 (data["tag"], data["number"], "active", row.recorded_at, row.actor, None, None, row.position,
                  _seconds(data["expires"]), own["version"], data["threshold"], data["source_tag"],
-                 orjson.dumps(data["prune"]).decode(), None)
+                 _json(data["prune"]), None, _headers_of(data["documents"]))
             ],
         )  # fmt: skip
         self._targets.new(own["view"], partial(_targets_of, own["signed"]))
 
     def _wave_signed(self, connection: Connection, row: Row, data: Data) -> None:
-        self._signatures.add(data["wave"], [(row.position, data["keyid"])])
+        self._signatures.add(data["wave"], [(row.position, data["keyid"], _json(data["signatures"]))])
 
     def _wave_resigned(self, connection: Connection, row: Row, data: Data) -> None:
         own, wave = data["documents"][0], data["wave"]
         header = {"version": own["version"], "expires": _seconds(own["expires"])}
-        self._waves.change(connection, wave, threshold=data["threshold"], **header)
+        self._waves.change(connection, wave, threshold=data["threshold"], documents=None, **header)
         self._views.change(connection, own["view"], **header)
-        self._signatures.put(wave, [(place, signer["keyid"]) for place, signer in enumerate(data["signers"], start=1)])
+        signers = enumerate(data["signers"], start=1)
+        self._signatures.put(wave, [(place, by["keyid"], _json(by["signatures"])) for place, by in signers])
 
     def _wave_holders_changed(self, connection: Connection, row: Row, data: Data) -> None:
         self._waves.change(connection, data["wave"], threshold=data["threshold"])
         signed = self._signatures.rows(connection, data["wave"])
-        self._signatures.put(data["wave"], [(place, keyid) for place, keyid in signed if keyid not in data["removed"]])
+        self._signatures.put(data["wave"], [by for by in signed if by[1] not in data["removed"]])
 
     def _wave_rolled_out(self, connection: Connection, row: Row, data: Data) -> None:
         selector = data["selector"]
@@ -280,6 +281,15 @@ def _targets_of(signed: str) -> list[tuple[str, int, str, str]]:
     """The targets of a document: name, number, hardware id and body."""
     targets = [known_target(name, body) for name, body in orjson.loads(signed)["targets"].items()]
     return [(t.name, t.number, t.hardware_id, canonical_body(t.body)) for t in targets]
+
+
+def _headers_of(signed: list[Data]) -> str:
+    """What the documents of a wave have besides their targets, in the order of its signatures, as JSON."""
+    return _json([(one["version"], _seconds(one["expires"]), one["content"]) for one in signed])
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()
 
 
 def _seconds(text: str) -> int:

@@ -25,7 +25,7 @@ LATE, ASKED = "late", "asked"
 # A table whose rows nearly all change while it is filled: PostgreSQL finds room for the new ones beside the old ones.
 ROOM = "room"
 BY_UUID, BY_TARGET = "by uuid", "by target"
-SCHEMA_VERSION = 4  # of all projection tables; a change of any of them raises it, and migrate rebuilds them
+SCHEMA_VERSION = 5  # of all projection tables; a change of any of them raises it, and migrate rebuilds them
 
 _TableMaker = Callable[..., None]
 
@@ -83,11 +83,11 @@ def release_tables(suffix: str = "", generation: int = 0) -> MetaData:
     table(
         "wave",
         "wave* tag number# status created_at# created_by finished_at#? finished_by? position# expires# "
-        "version# threshold# source_tag? prune reason?",
+        "version# threshold# source_tag? prune reason? documents?",
         indexes=["tag status", "status", "position"],
         unique=[("tag", "status = 'active'")],
     )
-    table("signature", "wave* place#* keyid")
+    table("signature", "wave* place#* keyid signatures")
     table("rollout", "wave* rollout#* at# by grp? full_group! listed! devices# skipped# digest plan? position#")
     table(
         "view",

@@ -6,9 +6,10 @@ and its bytes need not be read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import orjson
 from sqlalchemy import Connection, text
 
 from ledger.application import signed
@@ -17,10 +18,12 @@ from ledger.codec import decode
 from ledger.domain.events import DocumentPublished, MetadataPublished
 from ledger.domain.values import from_epoch
 from ledger.store import events
+from ledger.store.bulk import query
 from ledger.tuf import canonical, documents
 from ledger.tuf.documents import FileMeta
 from projections.tuf import cosigned, state
 
+_SIGNATURES = "SELECT keyid, signatures FROM release_signature WHERE wave = ? ORDER BY place"
 _KEPT_BYTES = 16 * 2**20  # of documents: enough for any wave action, and no burden where a thousand tags are published
 
 
@@ -71,7 +74,7 @@ def draft(
 
 
 class Documents:
-    """The offline documents of one emission, each read once: what is signed is written next.
+    """The documents of one emission, each read once and made a file once: what is signed is written next.
 
     A document that is shown has all its signatures, and a document that is signed anew has another version: what was
     read stays right.
@@ -80,6 +83,7 @@ class Documents:
     def __init__(self) -> None:
         """None yet."""
         self._read: dict[tuple[str, int], Signatures] = {}
+        self._files: dict[tuple[str, int, tuple[tuple[str, str], ...]], bytes] = {}
         self._size = 0  # bytes
 
     def offline(self, connection: Connection, repository: str, wave: str, version: int) -> Signatures:
@@ -87,10 +91,24 @@ class Documents:
         found = self._read.get((repository, version))
         if found is None:
             found = offline_document(connection, repository, wave, version)
-            if self._size + len(found.signed) <= _KEPT_BYTES:
+            if self._has_room(len(found.signed)):
                 self._read[repository, version] = found
-                self._size += len(found.signed)
         return found
+
+    def file(self, repository: str, version: int, signed: bytes, signatures: Sequence[tuple[str, str]]) -> bytes:
+        """The file of a document with these signatures, in that order."""
+        key = (repository, version, tuple(signatures))
+        found = self._files.get(key)
+        if found is None:
+            found = documents.file_bytes(signed, signatures)
+            if self._has_room(len(found)):
+                self._files[key] = found
+        return found
+
+    def _has_room(self, more: int) -> bool:
+        fits = self._size + more <= _KEPT_BYTES
+        self._size += more if fits else 0
+        return fits
 
 
 def offline_document(connection: Connection, repository: str, wave: str, version: int) -> Signatures:
@@ -98,7 +116,22 @@ def offline_document(connection: Connection, repository: str, wave: str, version
     position = state.resigned_at(connection, repository, version)
     if position is not None:
         return signed.resigned(connection, position, version)
-    return signed.of_wave(connection, wave, version)
+    return _over_an_earlier_wave(connection, wave, version) or signed.of_wave(connection, wave, version)
+
+
+def _over_an_earlier_wave(connection: Connection, wave: str, version: int) -> Signatures | None:
+    """A document that a wave brought with it over the targets of an earlier one, without the wave's own targets.
+
+    None: it is the wave's own, or was signed anew.
+    """
+    (headers,) = query(connection, "SELECT documents FROM release_wave WHERE wave = ?", (wave,)).fetchone() or (None,)
+    for place, (number, expires, content) in enumerate(orjson.loads(headers or b"[]")):
+        if place and number == version:
+            body = signed.body_of(connection, content)
+            rows = query(connection, _SIGNATURES, (wave,)).fetchall()
+            signatures = ((keyid, str(orjson.loads(made)[place])) for keyid, made in rows)
+            return Signatures(documents.targets_signed(version, from_epoch(expires), body), tuple(signatures))
+    return None
 
 
 def document_of_wave(connection: Connection, wave: str) -> Signatures:

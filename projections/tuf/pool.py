@@ -9,7 +9,6 @@ from sqlalchemy import Connection
 
 from ledger.domain.events import DocumentPublished, MetadataPublished
 from ledger.session import Ledger
-from ledger.tuf import documents
 from projections.tuf import cosigned, state
 from projections.tuf.drafts import Documents, first_shown
 
@@ -61,15 +60,15 @@ def document_file(
     connection: Connection, repository: str, document: DocumentPublished, read: Documents | None = None
 ) -> bytes:
     """A targets document as clients get it; `read` are the documents that were read before."""
-    online = (document.keyid, document.signature)
+    online, kept = (document.keyid, document.signature), read or Documents()
     if document.wave is None:
         assert document.signed is not None  # a CI document is kept where it was shown first
         shown = state.document(connection, repository, document.version)
         assert shown is not None  # the publication that shows it first is recorded
         also = cosigned.signatures(connection, repository, document.version, shown.position)
-        return documents.file_bytes(document.signed.encode(), [*also, online])
-    offline = (read or Documents()).offline(connection, repository, document.wave, document.version)
-    return documents.file_bytes(offline.signed, [*offline.offline, online])
+        return kept.file(repository, document.version, document.signed.encode(), [*also, online])
+    offline = kept.offline(connection, repository, document.wave, document.version)
+    return kept.file(repository, document.version, offline.signed, [*offline.offline, online])
 
 
 def _shown_before(connection: Connection, repository: str, version: int) -> DocumentPublished:

@@ -257,7 +257,8 @@ class _Publication:
             also = self._cosign(one, one.document.signed) if one.online is None and one.wave is None else []
             signatures = [*one.document.offline, *also, online]
             signing.require_threshold(self.trust.root, "targets", one.document.signed, signatures, one.view)
-            views.append(self._view(one, FileMeta.of(documents.file_bytes(one.document.signed, signatures))))
+            file = self.moment.documents.file(self.repository, one.version, one.document.signed, signatures)
+            views.append(self._view(one, FileMeta.of(file)))
         return MetadataPublished(
             self.repository,
             self.trust.version,

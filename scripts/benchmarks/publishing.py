@@ -83,7 +83,7 @@ class Noted(Directory):
 
     def settle(self) -> None:
         """Directories."""
-        self.steps += [("sync", os.path.relpath(made, self.root.parent), b"") for made in self._unsettled]
+        self.steps += [("sync", made, b"") for made in self._unsettled]
         super().settle()
 
 
@@ -104,22 +104,27 @@ class Bare:
         """Do again what a publication did; seconds."""
         tree = self.top / noted.root.name
         signed = [(pair, data) for file in noted.files for pair, data in self._to_sign(file)]
-        for kind, path, _ in noted.steps:
-            (self.top / path if kind == "sync" else (tree / path).parent).mkdir(parents=True, exist_ok=True)
+        steps = [(kind, self._place(noted, kind, path), data) for kind, path, data in noted.steps]
+        for kind, path, _ in steps:
+            (path if kind == "sync" else path.parent).mkdir(parents=True, exist_ok=True)
         begun = time.perf_counter()
         for pair, data in signed:
             pair.sign(data)
         for payload in payloads:
             self._commit("INSERT INTO event (payload) VALUES (?)", payload)
-        for kind, path, data in noted.steps:
+        for kind, path, data in steps:
             if kind == "file":
-                _make_durable(tree / path, data)
+                _make_durable(path, data)
             elif kind == "link":
-                os.link(tree / data.decode(), tree / path)
+                os.link(tree / data.decode(), path)
             else:
-                _sync(self.top / path)
+                _sync(path)
         self._commit("INSERT OR REPLACE INTO note VALUES ('written', ?)", 1)
         return time.perf_counter() - begun
+
+    def _place(self, noted: Noted, kind: str, path: str) -> Path:
+        """Where a step is done again: directories are noted by their whole paths, files by those in the tree."""
+        return self.top / (Path(path).relative_to(noted.root.parent) if kind == "sync" else Path(noted.root.name, path))
 
     def _commit(self, statement: str, value: bytes | int) -> None:
         self.database.execute("BEGIN IMMEDIATE")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ledger.tuf import documents
 from projections.tuf import emitter
 from projections.tuf.destination import Directory
 from tests.emitter.stages import under_way
@@ -46,13 +47,27 @@ def test_a_complete_reads_no_document(running: Factory, tree: Directory) -> None
 
 
 def test_a_cancel_reads_its_documents_once(running: Factory, tree: Directory) -> None:
-    """The recovery document is read to be signed, with the targets of the wave before; to be written it is at hand."""
+    """The recovery document needs the targets of the wave before, to be signed; not those of the wave that ends."""
     running.cancel("w2")
 
     statements = costs_of(running, tree)
 
-    assert counted(statements, "stream = 'wave:w2'") == 1
+    assert counted(statements, "'wave:w2'") == 0
     assert counted(statements, "stream = 'wave:w1'") == 1
+
+
+def test_a_document_becomes_a_file_once(running: Factory, tree: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To be signed for; to be written it is at hand."""
+    running.cancel("w2")
+    made: list[bytes] = []
+    monkeypatch.setattr(
+        documents, "file_bytes", lambda signed, by, to=documents.file_bytes: made.append(signed) or to(signed, by)
+    )
+
+    costs_of(running, tree)
+
+    assert len([signed for signed in made if b'"_type":"targets"' in signed]) == 1
+    assert len(made) == len(set(made))
 
 
 @pytest.mark.parametrize(("end", "most"), [("complete", 8), ("cancel", 9)])

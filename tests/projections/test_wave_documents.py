@@ -6,13 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from sqlalchemy import text
 
 from cli.commands.waves_read import _targets
+from ledger.application import signed
+from ledger.application.signed import Signatures
+from ledger.domain.events import WaveInitialized, WaveResigned
+from ledger.session import load
 from projections import questions
 from projections.at import asked
 from projections.queries import waves
+from projections.tuf import drafts
 from projections.tuf.publish import metadata_of, publish
 from tests.audit.conftest import signed_wave
 from tests.support import Factory, device
@@ -77,6 +83,52 @@ def test_a_wave_that_waits(factory: Factory) -> None:
 
     assert keyids(document) == before.keyids == [gone]
     assert keyids(after) == found.keyids == []
+
+
+def in_two_ways(factory: Factory, *names: str) -> list[Signatures]:
+    """All documents that waves brought, and how each is found in the projections; as their signers left them."""
+    with factory.ledger.reading() as connection:
+        found = {
+            (name, document.version)
+            for name in names
+            for event in load(connection, f"wave:{name}")
+            if isinstance(event, WaveInitialized | WaveResigned)
+            for document in event.documents
+        }
+        recorded = [signed.of_wave(connection, *one) for one in sorted(found)]
+        assert [drafts.offline_document(connection, "production/release", *one) for one in sorted(found)] == recorded
+    return recorded
+
+
+def test_what_a_wave_brings_for_others_is_projected(factory: Factory) -> None:
+    """Recovery documents of three waves, one of them before anything was production, are what the events say."""
+    factory.sign("w2")
+    factory.cancel("w2")
+    factory.complete("w1")
+    factory.build(3, 4)
+    signed_wave(factory, "w3", 3)
+    factory.rollout("w3", limit="1")
+    factory.report(("d0", "arm64-lmp-3", None))
+    factory.cancel("w3")
+    signed_wave(factory, "w4", 4)
+
+    made = in_two_ways(factory, "w1", "w2", "w3", "w4")
+
+    assert [len(document.offline) for document in made] == [2] * len(made)
+    assert len(made) > 7
+    with factory.ledger.reading() as connection:
+        headers = connection.execute(text("SELECT documents FROM release_wave ORDER BY wave")).scalars()
+        assert [len(orjson.loads(of_wave)) for of_wave in headers] == [2, 2, 2, 3]
+
+
+def test_what_was_signed_anew_is_found_in_the_events(factory: Factory) -> None:
+    """Also when a holder left and one more key signs along; a wave that waits loses that holder's signature."""
+    before = in_two_ways(factory, "w1", "w2")
+    factory.rotate_offline("targets")
+    after = in_two_ways(factory, "w1", "w2")
+
+    assert [len(document.offline) for document in before] == [2, 2, 1, 1]
+    assert sorted(len(document.offline) for document in after) == [0, 0, 2, 2, 3, 3]
 
 
 @pytest.mark.parametrize("name", ["w1", "w2"])
