@@ -14,7 +14,7 @@ from cli.settings import Settings
 from ledger.domain.errors import LedgerError
 from ledger.domain.values import check_actor, check_name, from_epoch
 from ledger.store import engine as store
-from ledger.store import events, migrate
+from ledger.store import events, migrate, turns
 from ledger.store.bulk import is_postgresql
 from ledger.store.errors import BadStoreUrl, StoreExists
 
@@ -63,7 +63,7 @@ def empty(engine: Engine, *, dry_run: bool = False) -> Iterator[None]:
     finally:
         if made and path is not None and not kept:
             engine.dispose()
-            for beside in ("", "-journal", "-wal", "-shm"):
+            for beside in ("", "-journal", "-wal", "-shm", turns.SUFFIX):
                 Path(f"{path}{beside}").unlink(missing_ok=True)
 
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from ledger.store import postgresql
+from ledger.store import postgresql, turns
 from ledger.store.bulk import is_postgresql, query
 from ledger.store.errors import (
     BadStoreUrl,
@@ -139,7 +139,7 @@ def writing(engine: Engine, *, dry_run: bool = False) -> Iterator[Connection]:
     Raises:
         StoreBusy: other writers held the lock for longer than the busy timeout.
     """
-    with _translated(engine), engine.connect() as connection:
+    with _translated(engine), engine.connect() as connection, _turn(engine):
         connection.begin()
         if is_postgresql(connection):
             postgresql.begin_writing(connection)
@@ -150,6 +150,19 @@ def writing(engine: Engine, *, dry_run: bool = False) -> Iterator[Connection]:
             connection.rollback()
         else:
             connection.commit()
+
+
+@contextmanager
+def _turn(engine: Engine) -> Iterator[None]:
+    """On SQLite the queue of those who write. Raises: StoreBusy."""
+    path = engine.url.database
+    if is_postgresql(engine) or path in (None, "", ":memory:"):
+        yield
+        return
+    with turns.turn(str(path), BUSY_TIMEOUT_SECONDS) as came:
+        if not came:
+            raise StoreBusy(store=name_of(engine.url), waited_seconds=BUSY_TIMEOUT_SECONDS)
+        yield
 
 
 def lock_for_swap(connection: Connection) -> bool:

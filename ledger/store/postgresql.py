@@ -16,6 +16,7 @@ Rules of this module:
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -31,6 +32,7 @@ LEDGER = "waveledger"
 PROJECTIONS = "waveledger_projections"
 BUSY_TIMEOUT_SECONDS = 30
 CONNECT_TIMEOUT_SECONDS = 15
+LOOK_SECONDS = 1.0  # a connection that looked for foreign code does so again after that
 SWAP_MILLISECONDS = 500  # all others wait behind who waits for the swap's lock
 WRITER_LOCK = 0x77617665_6C656467  # "waveledg": one for each database, as advisory locks are
 
@@ -138,7 +140,9 @@ def begin_reading(connection: Connection) -> None:
 
 def begin_writing(connection: Connection) -> None:
     """A transaction under the writers' lock. Raises: ForeignCode."""
-    foreign.refuse(connection, PROJECTIONS)  # before all others wait for us
+    if time.monotonic() >= connection.info.get("looked", -LOOK_SECONDS) + LOOK_SECONDS:
+        foreign.refuse(connection, PROJECTIONS)  # before all others wait for us
+        connection.info["looked"] = time.monotonic()
     begin = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
     _control(connection, f"{begin}; SELECT pg_advisory_xact_lock({WRITER_LOCK})")
 

@@ -74,20 +74,23 @@ def _together(url: str, each: int) -> tuple[float, float]:
     for process in running:
         assert process.stdout is not None
         process.stdout.readline()
-    start = time.perf_counter()
     for process in running:
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    results = [process.communicate()[0] for process in running]
-    taken = time.perf_counter() - start
+    # None of them ends, which takes its share of the processors, before all are done.
+    results = [process.stdout.readline() for process in running if process.stdout]
+    for process in running:
+        process.communicate("end\n")
     if any(process.returncode for process in running):
         raise RuntimeError("a process that appended failed")
-    return taken, max(json.loads(result) for result in results)
+    # By one clock for all of them, so that neither start nor end of a process counts.
+    begun, ended, longest = zip(*map(json.loads, results), strict=True)
+    return max(ended) - min(begun), max(longest)
 
 
 def append(url: str, number: int, each: int) -> None:
-    """Append so many events; print the longest time that one took."""
+    """Append so many events; print when it began and ended, and the longest time that one took."""
     engine = open_engine(url)
     with reading(engine) as connection:
         actor = actor_of(connection, "bench")
@@ -96,13 +99,14 @@ def append(url: str, number: int, each: int) -> None:
         session.append("factory", [MemberAdded("warm-up", "admin")])
     print("ready", flush=True)
     sys.stdin.readline()
-    longest = 0.0
+    longest, begun = 0.0, time.monotonic()
     for place in range(each):
         start = time.perf_counter()
         with ledger.writing() as session:
             session.append("factory", [MemberAdded(f"member-{number}-{place}", "admin")])
         longest = max(longest, time.perf_counter() - start)
-    print(json.dumps(longest))
+    print(json.dumps([begun, time.monotonic(), longest]), flush=True)
+    sys.stdin.readline()
 
 
 if __name__ == "__main__":
