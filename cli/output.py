@@ -10,10 +10,11 @@ import csv
 import io
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import chain, islice
 from typing import Annotated, Any
 
 import orjson
@@ -21,6 +22,8 @@ import typer
 
 from cli.errors import BadFormat, OutputLost
 from cli.lazy import printable
+
+_TOGETHER = 10_000  # lines that are printed at once
 
 
 class Format(StrEnum):
@@ -68,20 +71,28 @@ def show(output: Output, wanted: Format | None) -> None:
         case Format.JSON:
             put(orjson.dumps(output.document, option=orjson.OPT_INDENT_2))
         case Format.CSV:
-            put(csv_of(output.tables[output.csv] if output.tables else _lines_as_table(output.lines)), nl=False)
+            for text in _csv(output.tables[output.csv] if output.tables else _lines_as_table(output.lines)):
+                put(text, nl=False)
         case Format.TABLE:
-            if told := text_of(output.lines, output.tables):
-                put(told)
+            told = _lines(output.lines, output.tables)
+            while together := list(islice(told, _TOGETHER)):
+                put("\n".join(together))
 
 
 def text_of(lines: Sequence[str], tables: Sequence[Table]) -> str:
     """Lines, then tables, as a terminal shows them."""
-    parts = [printable(line) for line in lines]
-    for table in tables:
-        if parts:
-            parts.append("")
-        parts += _table(table)
-    return "\n".join(parts)
+    return "\n".join(_lines(lines, tables))
+
+
+def _lines(lines: Sequence[str], tables: Sequence[Table]) -> Iterator[str]:
+    """One after another: a rollout to a million devices may be asked to print them."""
+    begun = False
+    for part in (map(printable, lines), *map(_table, tables)):
+        if begun:
+            yield ""
+        for line in part:
+            begun = True
+            yield line
 
 
 def put(data: str | bytes, *, nl: bool = True) -> None:
@@ -150,22 +161,31 @@ def _cell(value: object) -> str:
     return "-" if value is None else printable(str(value))
 
 
-def _table(table: Table) -> list[str]:
-    cells = [[_cell(value) for value in row] for row in table.rows]
-    if not table.facts:
-        cells.insert(0, [heading.upper() for heading in table.columns])
-    widths = [max((len(row[place]) for row in cells), default=0) for place in range(len(table.columns))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-    return ([table.title] if table.title else []) + lines
+def _table(table: Table) -> Iterator[str]:
+    heading = [] if table.facts else [[heading.upper() for heading in table.columns]]
+    widths = [0] * len(table.columns)
+    for row in chain(heading, table.rows):
+        widths = [max(width, len(_cell(value))) for width, value in zip(widths, row, strict=True)]
+    if table.title:
+        yield table.title
+    for row in chain(heading, table.rows):
+        yield "  ".join(_cell(value).ljust(width) for value, width in zip(row, widths, strict=True)).rstrip()
 
 
 def csv_of(table: Table) -> str:
     """A table as CSV, under headings in lower case."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([column.replace(" ", "_").lower() for column in table.columns])
-    writer.writerows([["" if value is None else printable(str(value)) for value in row] for row in table.rows])
-    return text.getvalue()
+    return "".join(_csv(table))
+
+
+def _csv(table: Table) -> Iterator[str]:
+    """Many lines at a time."""
+    headings = [column.replace(" ", "_").lower() for column in table.columns]
+    values = (["" if value is None else printable(str(value)) for value in row] for row in table.rows)
+    rows = chain([headings], values)
+    while part := list(islice(rows, _TOGETHER)):
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(part)
+        yield text.getvalue()
 
 
 def _lines_as_table(lines: Sequence[str]) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from shlex import quote
 from typing import Annotated, Any
 
@@ -273,17 +274,12 @@ def _show_rollout(
         line += ", and to whoever joins the group"
     if event.skipped:
         line += f"; {event.skipped} had it already"
-    columns, cells = [], []
+    columns: dict[str, Sequence[str]] = {}
     if uuids:
-        document["uuids"] = list(listed)
-        columns.append("uuid")
-        cells.append(listed)
+        document["uuids"] = columns["uuid"] = listed
     if names:
-        named = _names(ctx, listed)
-        document["names"] = named
-        columns.append("name")
-        cells.append(tuple(named))
-    tables = [Table(columns, list(zip(*cells, strict=True)))] if columns else []
+        document["names"] = columns["name"] = _names(ctx, listed)
+    tables = [Table(list(columns), list(zip(*columns.values(), strict=True)))] if columns else []
     show(Output(document, tables, [line]), format)
 
 
