@@ -6,7 +6,8 @@ Attacks are plain SQL over the event store's own tables. What takes the ledger's
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, create_engine, text
@@ -24,20 +25,11 @@ class Attacker:
 
     def __init__(self, factory: Factory) -> None:
         self.factory = factory
-        with self.database() as connection:
-            _unlock(connection)
+        tamper(factory.path)
 
-    @contextmanager
-    def database(self) -> Iterator[Connection]:
+    def database(self) -> AbstractContextManager[Connection]:
         """The database with all rights, in one transaction."""
-        engine = create_engine(stores.owner_url(self.factory.path))
-        try:
-            with engine.begin() as connection:
-                if stores.ON_POSTGRESQL:
-                    connection.execute(text("SET search_path = waveledger, waveledger_projections"))
-                yield connection
-        finally:
-            engine.dispose()
+        return open_database(self.factory.path)
 
     def run(self, statement: str, **values: Any) -> int:
         """One statement; how many rows it changed."""
@@ -80,6 +72,27 @@ class Attacker:
 
         for fold in runner.folds():
             runner.rebuild(self.factory.engine, fold.name)
+
+
+def tamper(path: Path, *statements: str) -> None:
+    """Take the triggers away from the store at a path, and execute these."""
+    with open_database(path) as connection:
+        _unlock(connection)
+        for statement in statements:
+            connection.execute(text(statement))
+
+
+@contextmanager
+def open_database(path: Path) -> Iterator[Connection]:
+    """The database of the store at a path, with all rights, in one transaction."""
+    engine = create_engine(stores.owner_url(path))
+    try:
+        with engine.begin() as connection:
+            if stores.ON_POSTGRESQL:
+                connection.execute(text("SET search_path = waveledger, waveledger_projections"))
+            yield connection
+    finally:
+        engine.dispose()
 
 
 def _unlock(connection: Connection) -> None:

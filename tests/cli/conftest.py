@@ -55,9 +55,30 @@ class Waveledger:
     def copy(self, to: Path, **env: str) -> Waveledger:
         """The same with a ledger of its own."""
         shutil.copytree(self.cwd, to, symlinks=True)
-        if stores.ON_POSTGRESQL and (to / "waveledger.db").exists():
-            stores.copy(self.cwd / "waveledger.db", to / "waveledger.db")
-        return type(self)(to, **{"actor": self.env["WAVELEDGER_ACTOR"], **self._named(), **env})
+        other = type(self)(to, **{"actor": self.env["WAVELEDGER_ACTOR"], **self._named(), **env})
+        if stores.ON_POSTGRESQL and other.store.exists():
+            stores.copy(self.store, other.store)
+        return other
+
+    @property
+    def store(self) -> Path:
+        """The ledger, as `tests.stores` has it. On PostgreSQL no file of it is in the directory that users see."""
+        return self.cwd / ("home/ledger.json" if stores.ON_POSTGRESQL else "waveledger.db")
+
+    @property
+    def store_url(self) -> str:
+        """The ledger, as messages name it."""
+        return self.environment().get("WAVELEDGER_STORE", "sqlite:///waveledger.db").partition("?")[0]
+
+    def backup(self) -> Path:
+        """A copy of the ledger as it is now, for `restore`."""
+        kept = self.store.with_name(f"{self.store.name}-kept")
+        stores.copy(self.store, kept)
+        return kept
+
+    def restore(self, kept: Path) -> None:
+        """Put a backup in the ledger's place."""
+        stores.copy(kept, self.store)
 
     def as_actor(self, actor: str) -> Waveledger:
         """Another user at the same ledger."""
@@ -66,13 +87,17 @@ class Waveledger:
     def _named(self) -> dict[str, str]:
         return {name: value for name, value in self.env.items() if name != "WAVELEDGER_ACTOR"}
 
-    def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-        """All of the process's environment: nothing of the tester's own gets in."""
+    def environment(self, extra: Mapping[str, str] | None = None, args: Sequence[str] = ()) -> dict[str, str]:
+        """All of the process's environment: nothing of the tester's own gets in.
+
+        On PostgreSQL whoever acts, also by `--actor` at the head of the arguments, is the one who logs in.
+        """
         home = self.cwd / "home"
         home.mkdir(exist_ok=True)
         base = {"HOME": str(home), "PATH": os.defpath, "COLUMNS": "200", "LC_ALL": "C.UTF-8"}
         if stores.ON_POSTGRESQL:
-            base["WAVELEDGER_STORE"] = stores.url(self.cwd / "waveledger.db", self.env["WAVELEDGER_ACTOR"])
+            actor = args[1] if args[:1] == ("--actor",) else self.env["WAVELEDGER_ACTOR"]
+            base["WAVELEDGER_STORE"] = stores.url(self.store, actor)
         return {**base, **self.env, **(extra or {})}
 
     def start(self, *args: str, env: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen[str]:
@@ -80,7 +105,7 @@ class Waveledger:
         return subprocess.Popen(
             [*PROGRAM, *args],
             cwd=self.cwd,
-            env=self.environment(env),
+            env=self.environment(env, args),
             stdin=options.pop("stdin", subprocess.DEVNULL),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -100,7 +125,7 @@ class Waveledger:
 
         clean = {name: None for name in os.environ if name.startswith("WAVELEDGER_")}
         with contextlib.chdir(self.cwd):
-            came = CliRunner().invoke(app, list(args), input=stdin, env={**clean, **self.environment(env)})
+            came = CliRunner().invoke(app, list(args), input=stdin, env={**clean, **self.environment(env, args)})
         if came.exception is not None and not isinstance(came.exception, SystemExit):
             raise came.exception
         return Result(args, came.exit_code, came.stdout, came.stderr)

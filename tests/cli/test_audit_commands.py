@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,9 @@ from typing import Any
 import jsonschema
 import orjson
 import pytest
+from sqlalchemy import text
+
+from tests.audit.attacker import open_database, tamper
 
 KEYS = ("-k", "keys/targets.only.key.tgz")
 
@@ -50,9 +52,7 @@ def test_verify_says_what_it_looked_at(ours: Any) -> None:
 
 def test_verify_finds(ours: Any) -> None:
     """A changed row: exit 6, findings as data with position, kind, field and message, and a hint."""
-    store = sqlite3.connect(ours.cwd / "waveledger.db")
-    store.executescript("DROP TRIGGER event_never_changes; UPDATE event SET actor = 'mallory' WHERE position = 4;")
-    store.close()
+    tamper(ours.store, "UPDATE event SET actor = 'mallory' WHERE position = 4")
     as_json = ours.quick("audit", "verify", "--format", "json")
     as_table = ours.quick("audit", "verify")
     as_csv = ours.quick("audit", "verify", "--format", "csv")
@@ -72,7 +72,7 @@ def test_verify_finds(ours: Any) -> None:
     [
         (("--checkpoint", "nothing.note"), "cannot read nothing.note"),
         (("--checkpoint", "root.json"), "root.json is not a checkpoint"),
-        (("--checkpoint", "waveledger.db"), "waveledger.db is not a checkpoint"),
+        (("--checkpoint", "keys/root.keys.tgz"), "keys/root.keys.tgz is not a checkpoint"),
         (("--root", "kept.note"), "does not give the ledger's key"),
     ],
 )
@@ -164,9 +164,8 @@ def test_proofs_from_hand_to_hand(ours: Any, tmp_path: Path) -> None:
 
 def test_proofs_between_kept_checkpoints(ours: Any) -> None:
     """Checkpoints are named by their size, too; in the wrong order, unknown ones, and another ledger's are refused."""
-    store = sqlite3.connect(ours.cwd / "waveledger.db")
-    sizes = [size for (size,) in store.execute("SELECT size FROM checkpoint ORDER BY size")]
-    store.close()
+    with open_database(ours.store) as connection:
+        sizes = connection.execute(text("SELECT size FROM checkpoint ORDER BY size")).scalars().all()
     first, last = str(sizes[0]), str(sizes[-1])
 
     assert ours.ask("audit", "prove", "--from", first, "--checkpoint", last)["kind"] == "consistency"
@@ -181,9 +180,7 @@ def test_proofs_between_kept_checkpoints(ours: Any) -> None:
 
 def test_no_checkpoint_for_a_rewritten_history(ours: Any) -> None:
     """The ledger's key signs nothing when the leaves are not those of the last checkpoint."""
-    store = sqlite3.connect(ours.cwd / "waveledger.db")
-    store.executescript("DROP TRIGGER event_never_changes; UPDATE event SET leaf = randomblob(32) WHERE position = 4;")
-    store.close()
+    tamper(ours.store, "UPDATE event SET leaf = (SELECT leaf FROM event WHERE position = 5) WHERE position = 4")
 
     for command in (("checkpoint",), ("prove", "3"), ("export", "-o", "x.jsonl")):
         came = ours.quick("audit", *command)
@@ -194,9 +191,7 @@ def test_no_checkpoint_for_a_rewritten_history(ours: Any) -> None:
 
 def test_an_export_that_turns_out_wrong(ours: Any) -> None:
     """A changed payload is noticed at the end of an export, and the file goes again."""
-    store = sqlite3.connect(ours.cwd / "waveledger.db")
-    store.executescript("DROP TRIGGER event_never_changes; UPDATE event SET actor = 'mallory' WHERE position = 4;")
-    store.close()
+    tamper(ours.store, "UPDATE event SET actor = 'mallory' WHERE position = 4")
 
     assert ours.quick("audit", "export", "-o", "x.jsonl").rc == 7
     assert not (ours.cwd / "x.jsonl").exists()

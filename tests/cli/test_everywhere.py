@@ -7,9 +7,9 @@ import io
 import json
 import re
 import signal
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ import typer
 from typer.testing import CliRunner
 
 from cli.main import VERSION, app
+from ledger.store import engine as store
+from tests import stores
 from tests.cli.conftest import DATA, KEYS, Waveledger
 
 CANARY = "f6fadfa7-e5c1-4b62-9362-da5cc13da58a"
@@ -332,10 +334,11 @@ def tree_of(shell: Waveledger) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in tree.rglob("*") if path.is_file()}
 
 
+@stores.about_files  # PostgreSQL's actors log in
 def test_environment(told: Waveledger, tmp_path: Path) -> None:
     """Flags come before WAVELEDGER_*, and those before the defaults."""
     shell = told.copy(tmp_path / "one", WAVELEDGER_PUBLISH=str(tmp_path / "tree"))
-    (shell.cwd / "waveledger.db").rename(tmp_path / "moved.db")
+    shell.store.rename(tmp_path / "moved.db")
     (shell.cwd / "keys" / "online").rename(tmp_path / "online")
     assert shell.quick("status").rc == 7
     url = f"sqlite:///{tmp_path}/moved.db"
@@ -411,24 +414,29 @@ def test_alias_and_version(told: Waveledger) -> None:
 
 
 def test_tracebacks_only_with_v(told: Waveledger, tmp_path: Path) -> None:
-    """No traceback for a refusal or a damaged store; with -v there is one, and the same error and exit code."""
+    """No traceback for a refusal; with -v there is one, and the same error and exit code."""
     shell = told.copy(tmp_path / "copy", WAVELEDGER_PUBLISH=str(tmp_path / "tree"))
     quiet, loud = shell.run("waves", "complete", "v48"), shell.run("-v", "waves", "complete", "v48")
     assert (quiet.rc, loud.rc) == (3, 3)
     assert "Traceback" not in quiet.err
     assert "Traceback" in loud.err
     assert loud.err.endswith(quiet.err)
-    store = shell.cwd / "waveledger.db"
-    content = store.read_bytes()
+
+
+@stores.about_files
+def test_no_traceback_for_a_damaged_store(told: Waveledger, tmp_path: Path) -> None:
+    """A store that was cut, overwritten, emptied or replaced: exit 7 and a hint."""
+    shell = told.copy(tmp_path / "copy")
+    content = shell.store.read_bytes()
     for damage in (content[: len(content) // 2], b"not a database" * 500, b""):
-        store.write_bytes(damage)
+        shell.store.write_bytes(damage)
         result = shell.quick("waves", "list")
         assert (result.rc, result.out) == (7, ""), (damage[:20], result)
         assert "Traceback" not in result.err
         assert "error: " in result.err
         assert "hint: " in result.err
-    store.unlink()
-    store.mkdir()
+    shell.store.unlink()
+    shell.store.mkdir()
     assert shell.quick("waves", "list").rc == 7
 
 
@@ -436,16 +444,15 @@ def test_interrupted(told: Waveledger, tmp_path: Path) -> None:
     """Ctrl-C while a command waits for the store: exit 130, one line and a hint, the ledger unchanged."""
     shell = told.copy(tmp_path / "copy", WAVELEDGER_PUBLISH=str(tmp_path / "tree"))
     before = shell.head()
-    lock = sqlite3.connect(shell.cwd / "waveledger.db", isolation_level=None)
-    lock.execute("BEGIN IMMEDIATE")
-    with shell.start("waves", "rollout", "v55", "--limit", "1") as process:
+    other = store.open_engine(stores.url(shell.store))
+    with ExitStack() as busy:
+        busy.enter_context(store.writing(other))
+        process = busy.enter_context(shell.start("waves", "rollout", "v55", "--limit", "1"))
         time.sleep(3)  # the process starts, and then waits for the lock
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        time.sleep(0.2)
-        lock.execute("ROLLBACK")
         out, err = process.communicate(timeout=60)
-    lock.close()
+    other.dispose()
     assert process.returncode == 130, err
     assert out == ""
     assert "Traceback" not in err

@@ -79,7 +79,7 @@ def private_files(shell: Waveledger) -> dict[str, bytes]:
     return {
         str(path.relative_to(shell.cwd)): path.read_bytes()
         for path in sorted(shell.cwd.rglob("*"))
-        if path.is_file() and "public" not in path.parts and not path.name.startswith("waveledger.db")
+        if path.is_file() and "public" not in path.parts and not path.name.startswith(shell.store.name)
     }
 
 
@@ -428,16 +428,13 @@ def test_a_key_that_was_made_is_found_again(shell: Waveledger, name: str) -> Non
     else:
         args = CHANGES[name]
     before = private_files(shell)
-    (shell.cwd / "waveledger.db").rename(shell.cwd / "kept.db")
-    shutil.copyfile(shell.cwd / "kept.db", shell.cwd / "waveledger.db")
+    kept = shell.backup()
     shell.do(*args)
     made = private_files(shell)
-    (shell.cwd / "kept.db").rename(shell.cwd / "waveledger.db")  # as if it had been killed before it was recorded
+    shell.restore(kept)  # as if it had been killed before it was recorded
     env = {"WAVELEDGER_PUBLISH": "afresh"}
     shell.do(*args, env=env)
-    made.pop("kept.db")
     after = {name: data for name, data in private_files(shell).items() if not name.startswith("afresh")}
-    before.pop("kept.db", None)
     assert after == made
     assert after != before
 
@@ -492,11 +489,11 @@ def test_resign_by_several(three: Waveledger) -> None:
 
 def test_an_older_ledger(shell: Waveledger) -> None:
     """A restored backup goes on above what is published, and clients that saw the newer state go on with it."""
-    shutil.copyfile(shell.cwd / "waveledger.db", shell.cwd / "backup.db")
+    kept = shell.backup()
     shell.do("targets", "resign", "release", *KEYS)
     shell.do("waves", "rollout", "v50", "--limit", "2")
     shell.do("waves", "cancel", "v50")
-    shutil.copyfile(shell.cwd / "backup.db", shell.cwd / "waveledger.db")
+    shell.restore(kept)
     refused = shell.quick("tuf", "refresh", "--force")
     assert refused.rc == 7
     assert "targets resign TAG -k KEYS --above public" in refused.err
@@ -513,7 +510,7 @@ def test_an_older_ledger(shell: Waveledger) -> None:
 
 def test_an_older_ledger_takes_roots_in(shell: Waveledger, tmp_path: Path) -> None:
     """A backup from before keys changed: --above takes the newer roots in, with their online keys, and goes on."""
-    shutil.copyfile(shell.cwd / "waveledger.db", shell.cwd / "backup.db")
+    kept = shell.backup()
     shell.do(*TUF, "renew-root", *ROOT, "--expires-days", "500")
     new = ("--targets-keys", "new.tgz", "--old-targets-keys", "keys/targets.only.key.tgz")
     shell.do(*OFFLINE, "--role", "targets", *ROOT, *new)
@@ -522,7 +519,7 @@ def test_an_older_ledger_takes_roots_in(shell: Waveledger, tmp_path: Path) -> No
     for role in ("root", "snapshot"):
         shell.do(*ONLINE, "--role", role, "--ci")
     newest = [shell.do(*TUF, "show-root", *which).out for which in (("--prod",), ())]
-    shutil.copyfile(shell.cwd / "backup.db", shell.cwd / "waveledger.db")
+    shell.restore(kept)
     refused = shell.quick("tuf", "refresh", "--force")
     assert refused.rc == 7
     assert "targets resign TAG -k KEYS --above public" in refused.err

@@ -464,7 +464,7 @@ def test_without_a_ledger(shell: Waveledger, args: tuple[str, ...]) -> None:
     """Without a ledger, exit 7 and a hint to create one; no file is left behind."""
     header = "uuid,name,hardware_id,tag,group,production\n"
     result = shell.quick(*args, stdin=header + "u,n,h,t,g,true\n")
-    assert_refused(result, 7, "there is no ledger at sqlite:///waveledger.db", "waveledger init")
+    assert_refused(result, 7, f"there is no ledger at {shell.store_url}", "waveledger init")
     assert [path.name for path in shell.cwd.iterdir()] == ["home"]
 
 

@@ -60,7 +60,7 @@ def test_a_sound_tree(shell: Waveledger) -> None:
 def test_without_a_ledger(shell: Waveledger, tmp_path: Path) -> None:
     """Anybody can look at a tree; what can't be looked at is said. A ledger that was named has to be there."""
     tree = str(shell.cwd / "tree")
-    elsewhere = Waveledger(tmp_path / "elsewhere")
+    elsewhere = Waveledger(tmp_path / "elsewhere", WAVELEDGER_STORE="")
     elsewhere.cwd.mkdir()
     for who, options in ((elsewhere, ()), (shell, ("--no-ledger",))):
         result, kinds = verified(who, tree, *options)
