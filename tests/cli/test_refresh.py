@@ -47,12 +47,14 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Waveledger]:
     def make(ago: int, days: int = 40) -> Waveledger:
         if (ago, days) not in made:
             place = tmp_path_factory.mktemp("past")
-            factory = Factory(place / "waveledger.db", now=int(time.time()) - ago)
+            shell = Waveledger(place)
+            shell.store.parent.mkdir(exist_ok=True)
+            factory = Factory(shell.store, now=int(time.time()) - ago)
             tell(factory, days)
             factory.publish(Directory(place / "tree"))
             factory.close()
             write_online(place / "keys" / "online", {**factory.keys.online, "ledger": factory.keys.ledger})
-            made[ago, days] = Waveledger(place)
+            made[ago, days] = shell
         return made[ago, days]
 
     return make
