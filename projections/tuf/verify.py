@@ -154,7 +154,7 @@ def refresh(
     """
     prefix = f"{view}/" if view else ""
     fetcher = DestinationFetcher(read)
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory(prefix="waveledger-client-") as directory:
         for name, data in (local or {}).items():
             Path(directory, name).write_bytes(data)
         updater = Updater(directory, f"{_BASE}{prefix}", fetcher=fetcher, bootstrap=bootstrap)

@@ -15,6 +15,7 @@ import platform
 import signal
 import struct
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -173,6 +174,7 @@ def _run(
         os.chdir(cwd)
         os.environ.clear()
         os.environ.update(environment)
+        tempfile.tempdir = str(cwd)  # what a killed command leaves goes with it
         sys.argv = ["waveledger", *command]
         from cli.main import main
 

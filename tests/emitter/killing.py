@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import signal
+import tempfile
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -17,17 +18,19 @@ def killed_at(at: int, action: Callable[[], object], meanwhile: Callable[[], obj
     Counted are the system calls that change what is on the disk, and the opening of files to write. `meanwhile` is
     what the parent does before it waits.
     """
-    child = os.fork()
-    if child == 0:
-        _count(at)
-        try:
-            action()
-        except BaseException:  # noqa: BLE001  the parent sees the code
-            _leave(1)
-        _leave(0)
-    if meanwhile:
-        meanwhile()
-    _, status = os.waitpid(child, 0)
+    with tempfile.TemporaryDirectory() as scratch:  # what a killed child leaves goes with it
+        child = os.fork()
+        if child == 0:
+            tempfile.tempdir = scratch
+            _count(at)
+            try:
+                action()
+            except BaseException:  # noqa: BLE001  the parent sees the code
+                _leave(1)
+            _leave(0)
+        if meanwhile:
+            meanwhile()
+        _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) in {0, -signal.SIGKILL}
     return os.waitstatus_to_exitcode(status) != 0
 

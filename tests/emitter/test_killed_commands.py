@@ -36,6 +36,7 @@ class Shell:
         keep = {name: value for name, value in os.environ.items() if not name.startswith("WAVELEDGER_")}
         self.environment = {
             **keep, "PYTHONPATH": str(REPOSITORY), "WAVELEDGER_ACTOR": "alice", "WAVELEDGER_PUBLISH": "tree",
+            "TMPDIR": str(directory),
         }  # fmt: skip
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
