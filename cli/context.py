@@ -93,6 +93,8 @@ def open_ledger(ctx: typer.Context) -> Ledger:
     with store.reading(engine) as connection:
         migrate.check(connection, shared_tables())
         actor = check_actor(store.actor_of(connection, settings.actor))
+    if settings.actor_flag and actor != settings.actor:
+        output.warn(f"acting as {actor}, who logged in to the database, not as {settings.actor}")
     return Ledger(engine, [Projector()], actor, settings.now)
 
 

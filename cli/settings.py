@@ -25,6 +25,8 @@ class Settings:
     verbose: int
     now: int
     key_passphrase: str | None = field(default=None, repr=False)
+    actor_flag: bool = False
+    """Whether the actor was named on this command's line."""
 
 
 def read(store: str | None, actor: str | None, verbose: int, environment: Mapping[str, str] = os.environ) -> Settings:
@@ -35,6 +37,7 @@ def read(store: str | None, actor: str | None, verbose: int, environment: Mappin
     return Settings(
         store=store or environment.get("WAVELEDGER_STORE") or DEFAULT_STORE,
         actor=actor or environment.get("WAVELEDGER_ACTOR") or _login(),
+        actor_flag=bool(actor),
         online_keys=environment.get("WAVELEDGER_ONLINE_KEYS") or DEFAULT_ONLINE_KEYS,
         publish=environment.get("WAVELEDGER_PUBLISH") or None,
         verbose=verbose,

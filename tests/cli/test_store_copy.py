@@ -61,6 +61,7 @@ def test_who_is_no_member_is_refused(acme: Waveledger, database: str) -> None:
     refused = acme.quick("--store", server().url(database, "bob"), "--actor", "alice", *command)
 
     assert refused.rc == 3
+    assert "acting as bob, who logged in to the database, not as alice" in refused.err
     assert "bob is not a member" in refused.err
 
 
