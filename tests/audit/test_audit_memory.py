@@ -9,6 +9,7 @@ import pytest
 from projections.audit import offline
 from projections.audit.history import Audit
 from projections.audit.offline import Offline
+from projections.audit.roots import Roots
 from tests.support import Factory
 
 
@@ -47,3 +48,18 @@ def test_targets_of_many_tags_are_read_once(tmp_path: Path, monkeypatch: pytest.
     roomy, tight = reads.values()
     assert roomy == []
     assert len(tight) >= len(tags)
+
+
+def test_targets_that_were_asked_for_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within the bound all are kept, whatever replaced what; above it those go that were asked for longest ago."""
+    monkeypatch.setattr(offline, "_KEPT_BYTES", 30)
+    check = Offline(Roots(), lambda _: None)
+    for wave in ("a", "b", "a", "c", "b"):
+        check._keep(wave, wave.encode() * 10)
+    assert list(check.bodies) == ["a", "c", "b"]
+
+    assert check._body("a") == b"a" * 10
+    check._keep("d", b"d" * 11)
+
+    assert list(check.bodies) == ["a", "d"]
+    assert check.kept_bytes == 21

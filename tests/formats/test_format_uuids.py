@@ -80,8 +80,10 @@ def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     with pytest.raises(BadEncoding, match="UTF-16"):
         read_uuids("-", io.BytesIO("a,b".encode("utf-16")))
+    stream = io.BytesIO(b"a" * 10_000_000)
     with pytest.raises(BadUuidInList):
-        read_uuids("-", io.BytesIO(b"a" * 10_000_000))
+        read_uuids("-", stream)
+    assert stream.tell() < 2_000_000  # it was not waited for the end of what can't be a uuid
 
 
 def test_a_huge_line_that_is_no_list(tmp_path: Path) -> None:
