@@ -188,8 +188,9 @@ def _put(
     bulk.empty(connection, table, columns, len(rows))
     values = ", ".join(f"b.{name}" for name in rest)
     resolve = _RESOLVE.replace("{columns}", ", ".join(columns)).replace("{values}", values)
-    for statement in (resolve, _REMEMBER + _KNOWN if again else _REMEMBER):
-        fold.sweep(connection, statement.replace("{table}", table))
+    fold.sweep(connection, resolve.replace("{table}", table))
+    bulk.settle(connection, table, len(rows))
+    fold.sweep(connection, (_REMEMBER + _KNOWN if again else _REMEMBER).replace("{table}", table))
 
 
 def _update(fold: Fold, connection: Connection, statement: str, table: str) -> None:

@@ -92,8 +92,9 @@ def settle(url: str) -> None:
 def measure(place: Place, url: str, ledger: Lived, rounds: int, size: dict[str, int]) -> Sequence[Entry]:
     """All rows of the table that need a ledger with a past, but the rebuild."""
     return [
-        *_rollouts(url, ledger, rounds, size),
+        # First, while both sides have as many canceled waves: an init signs a way back for each that devices hold.
         *_actions(place, ledger, rounds, size),
+        *_rollouts(url, ledger, rounds, size),
         *_view(url, ledger, rounds, size),
         *_counts(ledger, rounds, size),
     ]

@@ -6,6 +6,7 @@ These tests bring a server of their own and run in any case, also where the othe
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -260,6 +261,32 @@ def test_busy(running: Server, database: str, engine: Engine, monkeypatch: pytes
         pass
     assert caught.value.exit_code == 5
     assert "try again" in caught.value.render_hint()
+
+
+STAGED = {"uuid": "TEXT", "position": "INTEGER"}
+
+
+def test_what_was_staged_is_gone_with_its_transaction(engine: Engine) -> None:
+    """No vacuum comes to a temporary table: what is only deleted stays, and each plan takes it for rows."""
+    for number in range(300):
+        with writing(engine) as connection:
+            bulk.stage(connection, "batch", STAGED, [(f"device-{number}", number), ("other", 1), ("third", 2)])
+
+    with reading(engine) as connection:
+        size = bulk.query(connection, "SELECT pg_relation_size('batch'), (SELECT count(*) FROM batch)").fetchone()
+    assert size == (0, 0)
+
+
+@pytest.mark.parametrize("count", [1, 3, bulk.FETCH_ROWS, 20 * bulk.FETCH_ROWS])
+def test_the_planner_knows_how_much_was_staged(engine: Engine, count: int) -> None:
+    """A few devices are looked up by their keys; for want of figures a thousand would be expected."""
+    with writing(engine) as connection:
+        for _ in range(2):
+            bulk.stage(connection, "batch", STAGED, [(f"device-{number:030}", number) for number in range(count)])
+        plan = "\n".join(line for (line,) in bulk.sweep(connection, "EXPLAIN SELECT * FROM batch").fetchall())
+
+    expected = int(re.search(r"rows=(\d+)", plan)[1])
+    assert count / 2 <= expected <= 2 * count
 
 
 def test_a_lost_connection(running: Server, database: str, engine: Engine) -> None:
