@@ -34,6 +34,10 @@ _DEVICE_COLUMNS = (
 )  # fmt: skip
 
 
+_BEGIN_HISTORY = (
+    "INSERT INTO {fleet_history} (dev, position) SELECT d.dev, d.joined FROM {fleet_device} d "
+    "WHERE d.dev BETWEEN :first AND :last ORDER BY d.dev"
+)
 _IDS = "SELECT n.name, n.id FROM $texts CROSS JOIN {fleet_name} n WHERE n.name = texts.value AND n.kind = ?"
 
 
@@ -113,22 +117,21 @@ class Fleet(Fold):
     def _registered(self, connection: Connection, found: Found) -> None:
         self.write(connection)
         known = self._returning(connection, found)
-        last = self.scalar(connection, "SELECT max(dev) FROM {fleet_device}") or 0
+        first = last = self.scalar(connection, "SELECT max(dev) FROM {fleet_device}") or 0
         new: list[Iterator[tuple[Any, ...]]] = []
         back: list[tuple[Any, ...]] = []
-        history: list[Iterator[tuple[int, int]]] = []
         for row, data in found:
             devices = list(zip(data["uuids"], *self._columns(connection, data), strict=True))
             if known:
                 back += [(uuid, row.position, *rest) for uuid, *rest in devices if uuid in known]
                 devices = [device for device in devices if device[0] not in known]
             new.append(_arrivals(last + 1, devices, row.position))
-            history.append(zip(range(last + 1, last + 1 + len(devices)), repeat(row.position)))
             last += len(devices)
         self.insert(connection, "fleet_device", _DEVICE_COLUMNS, chain.from_iterable(new))
         if back:
             sticky.come_back(self, connection, back)
-        self.insert(connection, "fleet_history", ("dev", "position"), chain.from_iterable(history))
+        # A range with both its ends, which is looked up by the key also where there are no figures of the table yet.
+        self.run(connection, _BEGIN_HISTORY, {"first": first + 1, "last": last})
 
     def _changed(self, connection: Connection, found: Found) -> None:
         self.write(connection)
