@@ -60,7 +60,7 @@ def execute(connection: Connection, sql: str, rows: Iterable[tuple[SqlValue, ...
 
 def query(connection: Connection, sql: str, values: tuple[SqlValue, ...] = ()) -> DBAPICursor:
     """Runs a statement once and hands back the driver's cursor, whose rows are plain tuples."""
-    driver: Any = connection.connection.driver_connection
+    driver: Any = connection.connection.dbapi_connection  # of our drivers the same, and found in half the time
     cursor: DBAPICursor = driver.execute(_spelled(sql) if is_postgresql(connection) else sql, values)
     return cursor
 
