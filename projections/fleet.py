@@ -51,6 +51,7 @@ class Fleet(Fold):
         super().__init__(suffix)
         self._ids: dict[str, dict[str | None, int]] = {}
         self._first: dict[str, int] = {}  # by kind: the highest id that the table had
+        self._last: dict[str, int] = {}  # by kind: the highest id that was given here
         self._names: list[tuple[str, int, str]] = []  # that the table does not have yet
         self._tags = self.keep("fleet_tag", "tag active number held moved")
         self._waves = self.keep("fleet_wave", "wave tag number status opened closed")
@@ -81,6 +82,7 @@ class Fleet(Fold):
         if not self.alone:
             self._ids.clear()
             self._first.clear()
+            self._last.clear()
         self._names.clear()
 
     def write(self, connection: Connection) -> None:
@@ -103,8 +105,9 @@ class Fleet(Fold):
             ids.update(self.lookup(connection, _IDS, strange, (kind,)))
         new = [name for name in strange if name not in ids]
         if new:
-            last = max(self._first_id(connection, kind), *ids.values())
+            last = self._last.get(kind) or self._first_id(connection, kind)
             ids.update(zip(new, count(last + 1), strict=False))
+            self._last[kind] = last + len(new)
             self._names += [(kind, ids[name], name) for name in new]
         return map(ids.__getitem__, names)
 
