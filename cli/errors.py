@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cli.lazy import NO_STDOUT
 from ledger.domain.errors import CheckFailed, LedgerError, NotFound, Refused, StorageFailure
 
 
@@ -144,7 +145,7 @@ class NotWritable(LedgerError):
 
     exit_code = 7
     message = "cannot write {path}: {problem}"
-    hint = "check the directory and its permissions"
+    hint = "check the directory, its permissions and the space that is left there"
     path: str
     problem: str
 
@@ -198,8 +199,8 @@ class ProofBroken(CheckFailed):
 class OutputLost(StorageFailure):
     """Stdout leads to a disk that is full, or that fails."""
 
-    message = "cannot write to stdout: {problem}"
-    hint = "a command that appends was carried out all the same: waveledger audit log shows it"
+    message = NO_STDOUT
+    hint = "a command that appends was carried out all the same, unless it was a dry run: waveledger audit log shows it"
     problem: str
 
 

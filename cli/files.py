@@ -33,6 +33,24 @@ def opened(path: str) -> Iterator[BinaryIO]:
         raise NotReadable(path=path, problem=problem.strerror or str(problem)) from None
 
 
+def write(path: str, data: bytes) -> None:
+    """A file, also over one that is there: whole or not at all. Raises: NotWritable."""
+    place = Path(path).resolve()  # what a link leads to
+    beside = place.with_name(f".{place.name}.{os.getpid()}.tmp")
+    try:
+        if place.exists() and not place.is_file():  # a device, a pipe
+            place.write_bytes(data)
+            return
+        try:
+            beside.write_bytes(data)
+            beside.replace(place)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+    except OSError as problem:
+        raise NotWritable(path=path, problem=problem.strerror or str(problem)) from None
+
+
 @contextmanager
 def new(path: str) -> Iterator[BinaryIO]:
     """A new file, durable at the end, gone after an error. Raises: FileExists, NotWritable."""

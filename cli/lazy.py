@@ -6,6 +6,7 @@ stderr, and the exit code of the error's family.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import traceback
 from importlib import import_module
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 INTERRUPTED = 130
+OUTPUT_LOST = 7
+NO_STDOUT = "cannot write to stdout: {problem}"
 
 
 class Lazy(NamedTuple):
@@ -72,10 +75,23 @@ class LazyGroup(TyperGroup):
             sys.stdout = None
             raise typer.Exit(0) from None
         except Exception as error:
+            if isinstance(error, OSError) and stdout_is_lost():  # the help of a command; its output has its own error
+                tell(f"error: {NO_STDOUT.format(problem=error.strerror)}")
+                raise typer.Exit(OUTPUT_LOST) from None
             if type(error).__module__.partition(".")[0] == "typer":
                 raise  # how Typer ends a command, and its usage errors: it prints those itself
             _report(f"unexpected: {type(error).__name__}: {error}", "a bug; run with -v and report it", _verbose(ctx))
             raise typer.Exit(1) from None
+
+
+def stdout_is_lost() -> bool:
+    """After an error: whether stdout is where it came from. What waits to be written there fails once more."""
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+    except OSError:
+        sys.stdout = None  # else Python tries again at exit, and ends with a code of its own
+    return sys.stdout is None
 
 
 def _verbose(ctx: Any) -> int:
@@ -84,10 +100,19 @@ def _verbose(ctx: Any) -> int:
 
 def _report(message: str, hint: str, verbose: int) -> None:
     if verbose:
-        traceback.print_exc()
-    typer.echo(f"error: {printable(message)}", err=True)
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
+    tell(f"error: {message}")
     if hint:
-        typer.echo(f"hint: {printable(hint)}", err=True)
+        tell(f"hint: {hint}")
+
+
+def tell(text: str) -> None:
+    """A line to stderr. One that can't be written changes nothing: what was done is done, with its own exit code."""
+    try:
+        typer.echo(printable(text), err=True)
+    except OSError:
+        sys.stderr = None  # all the lines that follow, and Python's own at exit
 
 
 def printable(text: str) -> str:

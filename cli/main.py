@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 import typer
 
 from cli import settings
-from cli.lazy import Lazy, LazyGroup
+from cli.lazy import NO_STDOUT, OUTPUT_LOST, Lazy, LazyGroup, stdout_is_lost, tell
 
 VERSION = "0.1.0"
 
@@ -86,4 +87,12 @@ def nothing() -> None:
 
 def main(*arguments: Any) -> None:
     """The console script."""
-    app(*arguments)
+    try:
+        app(*arguments)
+    except OSError as problem:
+        # What is printed before a command runs: help, the version, and usage errors, which have a code of their own.
+        if stdout_is_lost():
+            tell(f"error: {NO_STDOUT.format(problem=problem.strerror)}")
+            sys.exit(OUTPUT_LOST)
+        sys.stderr = None
+        sys.exit(getattr(problem.__context__, "exit_code", 1))

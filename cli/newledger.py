@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,7 +16,7 @@ from ledger.domain.values import check_actor, check_name, from_epoch
 from ledger.store import engine as store
 from ledger.store import events, migrate, turns
 from ledger.store.bulk import is_postgresql
-from ledger.store.errors import BadStoreUrl, StoreExists
+from ledger.store.errors import BadStoreUrl, CopyExists, StoreExists
 
 if TYPE_CHECKING:
     from ledger.application.factory import FactoryKeys
@@ -36,7 +36,7 @@ def check(settings: Settings, factory: str) -> None:
     with store.opened(settings.store, must_exist=False) as engine:
         if not is_postgresql(engine):
             check_actor(settings.actor)
-            if not _path(engine).exists():
+            if not store.is_there(_path(engine), store.name_of(engine.url)):
                 return
         with store.reading(engine) as connection:
             check_actor(store.actor_of(connection, settings.actor))
@@ -48,14 +48,14 @@ def check(settings: Settings, factory: str) -> None:
 def empty(engine: Engine, *, dry_run: bool = False) -> Iterator[None]:
     """Where another ledger is to be copied to. A file that was made for it goes again when that fails, or was no copy.
 
-    Raises: BadStoreUrl, StoreExists.
+    Raises: BadStoreUrl, CopyExists.
     """
     path = None if is_postgresql(engine) else _path(engine)
-    made = path is not None and not path.exists()
+    made = path is not None and not store.is_there(path, store.name_of(engine.url))
     if not made:
         with store.reading(engine) as connection:
             if migrate.has_ledger(connection):
-                raise StoreExists(store=store.name_of(engine.url))
+                raise CopyExists(store=store.name_of(engine.url))
     kept = False
     try:
         yield
@@ -64,7 +64,8 @@ def empty(engine: Engine, *, dry_run: bool = False) -> Iterator[None]:
         if made and path is not None and not kept:
             engine.dispose()
             for beside in ("", "-journal", "-wal", "-shm", turns.SUFFIX):
-                Path(f"{path}{beside}").unlink(missing_ok=True)
+                with suppress(OSError):  # else it would hide why there is nothing to keep
+                    Path(f"{path}{beside}").unlink(missing_ok=True)
 
 
 def _path(engine: Engine) -> Path:

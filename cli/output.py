@@ -11,6 +11,7 @@ import io
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -21,7 +22,7 @@ import orjson
 import typer
 
 from cli.errors import BadFormat, OutputLost
-from cli.lazy import printable
+from cli.lazy import printable, tell
 
 _TOGETHER = 10_000  # lines that are printed at once
 
@@ -97,8 +98,15 @@ def _lines(lines: Sequence[str], tables: Sequence[Table]) -> Iterator[str]:
 
 def put(data: str | bytes, *, nl: bool = True) -> None:
     """Data to stdout, as it is. Raises: OutputLost; BrokenPipeError, when its reader left."""
-    try:
+    with to_stdout():
         typer.echo(data, nl=nl)
+
+
+@contextmanager
+def to_stdout() -> Iterator[None]:
+    """For what writes to stdout itself. Raises: OutputLost; BrokenPipeError, when its reader left."""
+    try:
+        yield
     except BrokenPipeError:
         raise
     except OSError as problem:
@@ -108,7 +116,7 @@ def put(data: str | bytes, *, nl: bool = True) -> None:
 
 def say(text: str) -> None:
     """Something that is not data."""
-    typer.echo(printable(text), err=True)
+    tell(text)
 
 
 def warn(text: str) -> None:

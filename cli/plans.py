@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
-from cli.errors import NotWritable, PlanUnreadable
+from cli import files
+from cli.errors import PlanUnreadable
 from ledger.application.waves import RolledOut
 from ledger.domain.rollout import PlanForAnotherWave, digest_of
 from ledger.domain.values import check_name, check_uuid
@@ -35,20 +37,13 @@ def write(path: str, came: RolledOut, devices: tuple[str, ...], limit: str | Non
         "plan": digest_of(came.event.wave, devices),
         "devices": list(devices),
     }
-    try:
-        Path(path).write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    except OSError as problem:
-        raise NotWritable(path=path, problem=problem.strerror or str(problem)) from None
+    files.write(path, orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
 
 def read(path: str, wave: str) -> Plan:
     """Read a plan for this wave. Raises: PlanUnreadable, PlanForAnotherWave."""
     try:
-        with Path(path).open("rb") as file:
-            data = file.read(_SIZE_LIMIT + 1)
-        if len(data) > _SIZE_LIMIT:
-            raise PlanUnreadable(path=path, problem=f"it is larger than {_SIZE_LIMIT} bytes")
-        document = orjson.loads(data)
+        document = _document(path)
         if document["format"] != _FORMAT:
             raise PlanUnreadable(path=path, problem=f"its format is not {_FORMAT}")
         planned, group, devices, plan = (document[key] for key in ("wave", "group", "devices", "plan"))
@@ -59,8 +54,10 @@ def read(path: str, wave: str) -> Plan:
             check_name("group", group)
     except OSError as problem:
         raise PlanUnreadable(path=path, problem=problem.strerror or str(problem)) from None
-    except (ValueError, KeyError, TypeError) as problem:
-        raise PlanUnreadable(path=path, problem=f"{type(problem).__name__}: {str(problem)[:200]}") from None
+    except KeyError as missing:
+        raise PlanUnreadable(path=path, problem=f"it has no {missing}") from None
+    except (ValueError, TypeError) as problem:
+        raise PlanUnreadable(path=path, problem=str(problem)[:200]) from None
     if planned != wave:
         raise PlanForAnotherWave(planned=str(planned)[:100], wave=wave)
     if not uuids:
@@ -70,3 +67,14 @@ def read(path: str, wave: str) -> Plan:
     if digest_of(wave, uuids) != plan:
         raise PlanUnreadable(path=path, problem="its devices are not those that its hash was made of")
     return Plan(group, uuids)
+
+
+def _document(path: str) -> dict[str, Any]:
+    with Path(path).open("rb") as file:
+        data = file.read(_SIZE_LIMIT + 1)
+    if len(data) > _SIZE_LIMIT:
+        raise PlanUnreadable(path=path, problem=f"it is larger than {_SIZE_LIMIT} bytes")
+    document = orjson.loads(data.removeprefix(BOM_UTF8))
+    if not isinstance(document, dict):
+        raise PlanUnreadable(path=path, problem="it is no JSON object")
+    return document

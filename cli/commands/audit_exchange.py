@@ -9,7 +9,7 @@ import typer
 
 from cli.context import open_store, reading, settings_of
 from cli.options import DryRun
-from cli.output import FormatOption, Output, Table, say, show
+from cli.output import FormatOption, Output, Table, say, show, to_stdout
 
 
 def register(app: typer.Typer) -> None:
@@ -44,8 +44,9 @@ def export(
         found = exchange.Export.begin(connection, tree, checkpoint)
     manifest, lines = found.manifest, found.lines(lambda: store.reading(engine))
     if out is None:
-        sys.stdout.buffer.writelines(lines)
-        sys.stdout.buffer.flush()
+        with to_stdout():
+            sys.stdout.buffer.writelines(lines)
+            sys.stdout.buffer.flush()
     else:
         with files.new(out) as file:
             file.writelines(lines)

@@ -58,5 +58,6 @@ def copy(
     if dry_run:
         say("dry run, nothing was written")
         return
-    say(f"to work with the copy: export WAVELEDGER_STORE={quote(name)}")
+    own = ", with everybody's own login in it" if name.startswith("postgresql") else ""
+    say(f"to work with the copy: export WAVELEDGER_STORE={quote(name)}{own}")
     say("next: waveledger status there; and write to the old store no more, or the two grow apart")

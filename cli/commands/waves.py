@@ -175,13 +175,16 @@ def rollout(
     listed = came.uuids
     if request.full_group and (print_uuids or print_names or out):
         listed = _group_now(ctx, came, dry_run=dry_run)
+    if dry_run and out is not None:
+        plans.write(out, came, listed, limit)
     _show_rollout(ctx, came, listed, format, uuids=print_uuids, names=print_names, dry_run=dry_run)
     if request.full_group and not came.event.devices:
         warn(f"group {request.group} has no device now that this reaches; whoever joins it gets the wave")
     if dry_run:
         if out is not None:
-            plans.write(out, came, listed, limit)
             say(f"plan written to {out}; commit it: waveledger waves rollout {wave} --plan {quote(str(out))}")
+            if request.full_group:
+                warn(f"a plan is these devices: for the wave to go to whoever joins group {group}, commit no plan")
         say_dry_run([came.event.topic] + (["devices.staged/1"] if came.uuids else []))
     else:
         publish_now(ctx, ledger)

@@ -69,7 +69,7 @@ class EmptyUuidList(BadInput):
     """A list of uuids without a uuid, which never means "all of them"."""
 
     message = "{source}: the list of device uuids is empty"
-    hint = "an empty list is refused, never widened; leave the list out if you mean all devices"
+    hint = "an empty list is refused, never widened; check how it was made"
     source: str
 
 

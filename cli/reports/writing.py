@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from cli import output
-from cli.errors import BadFormat, NotWritable, UnknownReportTable, UnknownSuffix
+from cli import files, output
+from cli.errors import BadFormat, UnknownReportTable, UnknownSuffix
 from cli.reports import plain
 from cli.reports.document import document
 from cli.reports.page import Page, Section
@@ -60,10 +60,7 @@ def write(report: Any, page: Page, form: ReportFormat, table: str | None, file: 
     if file is None:
         output.put(text, nl=False)
         return
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as problem:
-        raise NotWritable(path=str(file), problem=problem.strerror or str(problem)) from None
+    files.write(str(file), text.encode())
     output.say(f"wrote {file}")
 
 

@@ -87,11 +87,20 @@ def open_engine(url: str, *, must_exist: bool = True, journal_mode: str | None =
     if parsed.database in (None, "", ":memory:"):
         return create_engine(parsed, creator=_connector(":memory:", None), poolclass=StaticPool)
     path = Path(str(parsed.database)).absolute()
-    if must_exist and not path.exists():
+    if must_exist and not is_there(path, name_of(parsed)):
         raise StoreMissing(store=name_of(parsed))
     refuse_network_filesystem(path)
     uri = f"{path.as_uri()}?mode={'rw' if must_exist else 'rwc'}"
     return create_engine(parsed, creator=_connector(uri, mode))
+
+
+def is_there(path: Path, store: str) -> bool:
+    """Whether the file of a store exists. Raises: StoreUnreadable, where that can't be seen."""
+    try:
+        return path.exists()
+    except OSError as error:
+        problem, advice = _PROBLEMS[sqlite3.SQLITE_CANTOPEN]
+        raise StoreUnreadable(store=store, problem=f"{problem}: {error.strerror}", advice=advice) from None
 
 
 @contextmanager

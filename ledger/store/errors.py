@@ -45,6 +45,13 @@ class StoreExists(StorageFailure):
     store: str
 
 
+class CopyExists(StoreExists):
+    """A ledger was to be copied to where one already is. Nothing was changed."""
+
+    hint = "use it as it is, or copy to another place"
+    store: str
+
+
 class SchemaMismatch(StorageFailure):
     """The store's tables are of another version than this program's."""
 

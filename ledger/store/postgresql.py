@@ -22,10 +22,11 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import ArgumentError, InvalidRequestError, NoSuchModuleError
 
 from ledger.store import foreign
 from ledger.store.bulk import query
-from ledger.store.errors import DriverMissing, StoreBusy, StoreContended, StoreUnreadable
+from ledger.store.errors import BadStoreUrl, DriverMissing, StoreBusy, StoreContended, StoreUnreadable
 
 DRIVERS = ("postgresql", "postgresql+psycopg")
 LEDGER = "waveledger"
@@ -48,7 +49,8 @@ _SET_UP = f"""
 SELECT session_user::text, {_HAS_TABLE},
     set_config('search_path', '{_PATH}', false), set_config('lock_timeout', %s, false),
     set_config('statement_timeout', '0', false), set_config('idle_in_transaction_session_timeout', '0', false),
-    set_config('idle_session_timeout', '0', false),
+    set_config('idle_session_timeout', '0', false), set_config('quote_all_identifiers', 'off', false),
+    set_config('standard_conforming_strings', 'on', false),
     CASE WHEN current_setting('transaction_timeout', true) <> '0'
         THEN set_config('transaction_timeout', '0', false) END,
     CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', false) END,
@@ -57,6 +59,7 @@ SELECT session_user::text, {_HAS_TABLE},
 
 _NOT_RECORDED = "run the command again; nothing was changed"
 _LOST = "look with `waveledger audit log` whether it was recorded, and run the command again if not"
+_PARAMETERS = "check the URL, and the parameters after its question mark: those of libpq, each once"
 _GRANTS = "a member of the application's role may read and append, one of the owner's may migrate: see README"
 
 
@@ -75,15 +78,22 @@ _BY_CODE = {
     "25006": _Problem("it is read-only", "connect to the primary server, not to a standby"),
     "53100": _Problem("the server's disk is full", "free some space there; " + _NOT_RECORDED),
     "53200": _Problem("the server is out of memory", _NOT_RECORDED),
-    "53300": _Problem("the server has no connection left", "try again later, or raise max_connections there"),
+    "53300": _Problem("the server has no connection left: {detail}", "try again later, or have more allowed there"),
     "58": _Problem("the server failed to read or write: {detail}", "look into the server's log"),
     "XX": _Problem("the database is damaged: {detail}", "look into the server's log; restore it from a backup"),
+    "57014": _Problem("the server's administrator canceled it", _NOT_RECORDED),
     "57P03": _Problem("the server is starting up or shutting down", "try again in a moment"),
     "57P": _Problem("the connection was lost: {detail}", _LOST),
     "08": _Problem("the connection was lost: {detail}", _LOST),
 }
 # A connection that fails brings no code, only text. The first that is found in it counts.
 _BY_TEXT = {
+    "too many": _BY_CODE["53300"],
+    "remaining connection slots": _BY_CODE["53300"],
+    "not currently accepting": _Problem("{detail}", "ask the server's administrator, or name another with --store"),
+    "invalid ": _Problem("it can't be connected to: {detail}", _PARAMETERS),
+    "bad value for": _Problem("it can't be connected to: {detail}", _PARAMETERS),
+    "definition of service": _Problem("it can't be connected to: {detail}", _PARAMETERS),
     "password authentication failed": _Problem("login failed: {detail}", "check user and password"),
     "permission denied": _Problem("login failed: {detail}", "ask for the right to connect, or log in as another role"),
     "no password supplied": _Problem("login failed: {detail}", "give a password: PGPASSWORD, ~/.pgpass or the URL"),
@@ -91,8 +101,6 @@ _BY_TEXT = {
     "no pg_hba.conf entry": _Problem("login failed: {detail}", "check the user, and pg_hba.conf on the server"),
     "role ": _Problem("login failed: {detail}", "create the role on the server, or name another user in the URL"),
     "database ": _Problem("{detail}", "create it with createdb, then `waveledger init`, or name another with --store"),
-    "too many": _BY_CODE["53300"],
-    "remaining connection slots": _BY_CODE["53300"],
     "starting up": _BY_CODE["57P03"],
     "shutting down": _BY_CODE["57P03"],
     "translate host name": _Problem("there is no such host: {detail}", "check the host in the URL"),
@@ -117,6 +125,9 @@ def open_engine(url: URL) -> Engine:
         )
     except ModuleNotFoundError as missing:
         raise DriverMissing(package=str(missing.name), extra="postgres") from None
+    except (ArgumentError, InvalidRequestError, NoSuchModuleError, TypeError, ValueError) as error:
+        shown = url.set(query={}).render_as_string(hide_password=True)
+        raise BadStoreUrl(url=shown, problem=f"a parameter can't be: {error}") from None
     event.listen(engine, "connect", _set_up)
     return engine
 
@@ -215,9 +226,11 @@ def translate(error: BaseException | None, store: str) -> StoreBusy | StoreConte
     if code in {"40001", "40P01"}:
         return StoreContended(store=store, problem=detail)
     found = next((_BY_CODE[part] for part in (code, code[:3], code[:2]) if part in _BY_CODE), None)
-    # Also its own kinds, as of a server that does not answer in time.
-    if found is None and not code and any(kind.__name__ == "OperationalError" for kind in type(error).__mro__):
-        found = next((problem for text, problem in _BY_TEXT.items() if text in str(error)), _BY_CODE["08"])
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    # Also its own kinds, as of a server that does not answer in time; the other kind is that of bad parameters.
+    if found is None and not code and kinds & {"OperationalError", "ProgrammingError"}:
+        by_text = (problem for text, problem in _BY_TEXT.items() if text in str(error))
+        found = next(by_text, _BY_CODE["08"] if "OperationalError" in kinds else None)
     if found is None:
         return None
     return StoreUnreadable(store=store, problem=found.problem.format(detail=detail), advice=found.advice)

@@ -5,6 +5,7 @@ Disks are real ones: a small tmpfs and read-only mounts, in a mount namespace th
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import shlex
@@ -20,6 +21,8 @@ from pathlib import Path
 
 import pytest
 
+from cli import files
+from cli.errors import NotWritable
 from ledger.store import engine
 from tests.cli.conftest import DATA, KEYS, PROGRAM, Result, Waveledger
 from tests.cli.test_refusals import assert_refused
@@ -136,19 +139,18 @@ def test_published_to_a_full_disk(acme: Waveledger, mounted: Callable[..., Resul
     assert acme.ask("tuf", "verify")["ok"] is True
 
 
-def to_full_disk(shell: Waveledger, *args: str) -> Result:
-    """A process whose stdout takes nothing."""
+def to_full_disk(shell: Waveledger, *args: str, lost: str = "stdout") -> Result:
+    """A process whose stdout, or stderr, takes nothing."""
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run(
             [*PROGRAM, *args],
             cwd=shell.cwd,
             env=shell.environment(),
-            stdout=full,
-            stderr=subprocess.PIPE,
+            **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, lost: full},
             encoding="utf-8",
             check=False,
         )
-    return Result(args, ended.returncode, "", ended.stderr)
+    return Result(args, ended.returncode, ended.stdout or "", ended.stderr or "")
 
 
 @pytest.mark.parametrize(
@@ -166,6 +168,37 @@ def test_output_to_a_full_disk(acme: Waveledger, args: tuple[str, ...]) -> None:
     assert_refused(to_full_disk(acme, *args), 7, "cannot write to stdout: No space", "audit log")
 
 
+@pytest.mark.parametrize("args", [("--version",), ("--help",), ("waves", "-h"), ("audit", "export")], ids=" ".join)
+def test_what_is_no_document_to_a_full_disk(acme: Waveledger, args: tuple[str, ...]) -> None:
+    """The same where the output is not that of a command."""
+    result = to_full_disk(acme, *args)
+
+    assert (result.rc, result.err.splitlines()[0]) == (7, "error: cannot write to stdout: No space left on device")
+    assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (("waves", "rollout", "v48", "-l", "1", "-f", "json"), 0),
+        (("devices", "list", "--limit", "1"), 0),
+        (("devices", "show", "nosuch"), 4),
+        (("-v", "devices", "show", "nosuch"), 4),
+        (("nonsense",), 2),
+        (("devices", "list", "--limit", "many"), 2),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value),
+)
+def test_notes_to_a_full_disk(acme: Waveledger, args: tuple[str, ...], code: int) -> None:
+    """A note or an error that can't be written changes no exit code: who retries a rollout would reach more devices."""
+    acme.do("waves", "init", "v48", "48", "release", *KEYS)
+
+    result = to_full_disk(acme, *args, lost="stderr")
+
+    assert result.rc == code
+    assert bool(result.out) == (code == 0)
+
+
 def test_appended_and_not_told(acme: Waveledger) -> None:
     """Where only the answer was lost, the hint says so: the event is there."""
     before = acme.head()
@@ -179,8 +212,46 @@ def test_plan_to_a_full_disk(acme: Waveledger) -> None:
     acme.do("waves", "init", "v48", "48", "release", *KEYS)
     result = acme.quick("waves", "rollout", "v48", "-l", "3", "--dry-run", "-o", "/dev/full")
 
-    assert result.rc == 7
+    assert (result.rc, result.out) == (7, "")
     assert result.err.startswith("error: cannot write /dev/full: No space left on device\nhint: check the directory")
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan or report that can't be written leaves what was there, and nothing beside it."""
+    link = tmp_path / "link"
+    link.symlink_to("plan.json")
+    files.write(str(link), b"one")
+
+    def full(path: Path, data: bytes) -> int:
+        path.open("wb").close()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(NotWritable, match="No space"):
+        files.write(str(link), b"two")
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "plan.json"]
+    assert (tmp_path / "plan.json").read_bytes() == b"one"
+
+
+@pytest.mark.parametrize("args", [READS, WRITES, ("init", "--factory", "acme"), ("migrate",), ("audit", "verify")])
+def test_a_store_that_can_not_be_looked_for(acme: Waveledger, args: tuple[str, ...]) -> None:
+    """Where the system does not even say whether there is a file: exit 7."""
+    result = acme.quick("--store", f"sqlite:////tmp/{'x' * 300}/l.db", *args)
+
+    assert_refused(result, 7, "the file could not be opened: File name too long", "accessible")
+
+
+def test_a_copy_that_can_not_be_cleared_away(acme: Waveledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is why there is no copy, not why what there is of it can't be removed."""
+
+    def refuse(path: Path, *, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    result = acme.quick("store", "copy", "sqlite:///none/copy.db")
+
+    assert_refused(result, 7, "could not be opened", "directory exists")
 
 
 # a disk that may only be read

@@ -19,8 +19,9 @@ from sqlalchemy import Engine
 from ledger import merkle
 from ledger.store import bulk, events, migrate, postgresql
 from ledger.store.engine import actor_of, open_engine, opened, reading, shown, writing
-from ledger.store.errors import DriverMissing, StoreBusy, StoreContended, StoreMissing, StoreUnreadable
+from ledger.store.errors import BadStoreUrl, DriverMissing, StoreBusy, StoreContended, StoreMissing, StoreUnreadable
 from ledger.store.recorder import LedgerRecorder, StoredEnvelope
+from projections.runner import install
 from projections.tables import all_tables
 from tests.postgres import Server
 
@@ -353,6 +354,10 @@ def _without(url: str, part: str, other: str) -> str:
         (("host=", "host=/nowhere"), "nobody answers", "host and port"),
         (("?host=", "?host=127.0.0.1&port=1&other="), "nobody answers", "host and port"),
         (("?host=", "?host=no-such-host.invalid&other="), "no such host", "host"),
+        (("?host=", "?foo=bar&host="), 'invalid connection option "foo"', "parameters"),
+        (("?host=", "?connect_timeout=abc&host="), "bad value for connect_timeout", "parameters"),
+        (("?host=", "?sslmode=bogus&host="), "invalid sslmode value", "parameters"),
+        (("?host=", "?service=nosuch&host="), 'definition of service "nosuch" not found', "parameters"),
     ],
 )
 def test_connections_that_fail(
@@ -371,6 +376,54 @@ def test_connections_that_fail(
     assert caught.value.exit_code == 7
     assert hint in caught.value.render_hint()
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("parameter", ["port=abc", "plugin=x"])
+def test_urls_that_nothing_can_be_made_of(running: Server, database: str, parameter: str) -> None:
+    """Exit code 7, before anything is connected."""
+    with pytest.raises(BadStoreUrl, match="a parameter can't be") as caught:
+        open_engine(f"{running.url(database, 'bob')}&{parameter}")
+
+    assert caught.value.exit_code == 7
+    assert str(running.directory) not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ('FATAL: too many connections for role "bob"', "more allowed"),
+        ('FATAL: too many connections for database "x"', "more allowed"),
+        ('FATAL: database "x" is not currently accepting connections', "administrator"),
+    ],
+)
+def test_who_is_turned_away(text: str, hint: str) -> None:
+    """Not who is unknown, and not a database that is missing."""
+    found = postgresql.translate(psycopg.OperationalError(text), "s")
+
+    assert isinstance(found, StoreUnreadable)
+    assert hint in found.render_hint()
+
+
+def test_canceled_by_an_administrator() -> None:
+    """No bug, and no loss: exit 7."""
+    found = postgresql.translate(psycopg.errors.QueryCanceled("canceling statement due to user request"), "s")
+
+    assert isinstance(found, StoreUnreadable)
+    assert "nothing was changed" in found.render_hint()
+
+
+@pytest.mark.parametrize("setting", ["quote_all_identifiers = on", "standard_conforming_strings = off"])
+def test_how_a_role_has_names_written_changes_nothing(running: Server, setting: str) -> None:
+    """What is compared with the server's own words is not taken for somebody's work."""
+    name = running.database()
+    with opened(running.url(name, "alice"), must_exist=False) as engine, writing(engine) as connection:
+        migrate.create(connection, *all_tables())
+        install(connection)
+    running.role("bob")
+    running.run(f"ALTER ROLE bob IN DATABASE {name} SET {setting}")
+    with opened(running.url(name, "bob")) as engine, writing(engine) as connection:
+        bulk.query(connection, "UPDATE projection SET position = 0")
+    running.drop(name)
 
 
 def test_a_stranger_sees_nothing(running: Server) -> None:
