@@ -16,7 +16,7 @@ from ledger.domain.values import check_actor, check_name, from_epoch
 from ledger.store import engine as store
 from ledger.store import events, migrate, turns
 from ledger.store.bulk import is_postgresql
-from ledger.store.errors import BadStoreUrl, CopyExists, StoreExists
+from ledger.store.errors import BadStoreUrl, StoreExists
 
 if TYPE_CHECKING:
     from ledger.application.factory import FactoryKeys
@@ -45,17 +45,17 @@ def check(settings: Settings, factory: str) -> None:
 
 
 @contextmanager
-def empty(engine: Engine, *, dry_run: bool = False) -> Iterator[None]:
+def empty(engine: Engine, *, dry_run: bool = False, exists: type[StoreExists] = StoreExists) -> Iterator[None]:
     """Where another ledger is to be copied to. A file that was made for it goes again when that fails, or was no copy.
 
-    Raises: BadStoreUrl, CopyExists.
+    Raises: BadStoreUrl, and what is to be raised when there is a ledger.
     """
     path = None if is_postgresql(engine) else _path(engine)
     made = path is not None and not store.is_there(path, store.name_of(engine.url))
     if not made:
         with store.reading(engine) as connection:
             if migrate.has_ledger(connection):
-                raise CopyExists(store=store.name_of(engine.url))
+                raise exists(store=store.name_of(engine.url))
     kept = False
     try:
         yield

@@ -39,11 +39,16 @@ def copy(
     from cli import newledger
     from cli.progress import stages
     from ledger.store import engine
+    from ledger.store.errors import CopyExists
     from projections import copying
 
     source = open_store(ctx)
     name = engine.shown(url)
-    with engine.opened(url, must_exist=False) as target, newledger.empty(target, dry_run=dry_run), stages() as progress:
+    with (
+        engine.opened(url, must_exist=False) as target,
+        newledger.empty(target, dry_run=dry_run, exists=CopyExists),
+        stages() as progress,
+    ):
         copied = copying.copy(source, target, until, progress, dry_run=dry_run)
     document = {
         "from": engine.name_of(source.url),

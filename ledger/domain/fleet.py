@@ -23,8 +23,10 @@ _Bulk = TypeVar("_Bulk", DevicesRegistered, DevicesChanged)
 class UnknownDevices(NotFound):
     """Devices that are not in the fleet. The whole command is refused."""
 
-    message = "{count} of the devices are not in the fleet: {listing}"
-    hint = "waveledger devices list shows the fleet; waveledger devices import adds devices"
+    message = "devices that are not in the fleet ({count}): {listing}"
+    hint = (
+        "devices go by their uuids here (waveledger devices show NAME tells it); waveledger devices import adds devices"
+    )
     count: int
     listing: str
 
