@@ -24,9 +24,7 @@ class UnknownDevices(NotFound):
     """Devices that are not in the fleet. The whole command is refused."""
 
     message = "devices that are not in the fleet ({count}): {listing}"
-    hint = (
-        "devices go by their uuids here (waveledger devices show NAME tells it); waveledger devices import adds devices"
-    )
+    hint = "devices go by uuid here: waveledger devices list shows the fleet, waveledger devices import adds to it"
     count: int
     listing: str
 
