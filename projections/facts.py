@@ -126,6 +126,10 @@ class Facts:
         """Whether half of the life of the newest root of ``production`` or ``ci`` is over."""
         return expiry.root_aged(connection, repository, now)
 
+    def is_empty(self, connection: Connection) -> bool:
+        """Whether no device is in the fleet."""
+        return bulk.query(connection, "SELECT 1 FROM fleet_device WHERE tag > 0 LIMIT 1").fetchone() is None
+
     def devices(self, connection: Connection, uuids: Sequence[str]) -> dict[str, Device]:
         """Those of the devices that are in the fleet."""
         rows = bulk.lookup(connection, _DEVICE, uuids)

@@ -49,11 +49,12 @@ def import_devices(
     dry_run: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Imported:
-    """Upsert devices, all or nothing. `progress` gets the number of devices done so far."""
+    """Upsert devices, each uuid once, all or nothing. `progress` gets the number of devices done so far."""
     total = Imported()
     with ledger.writing(dry_run=dry_run) as session, uncollected():
+        first = facts.is_empty(session.connection)  # then none of them is there, and nobody needs to look for it
         for chunk in _chunks(devices, CHUNK):
-            known = facts.devices(session.connection, [device.uuid for device in chunk])
+            known = {} if first else facts.devices(session.connection, [device.uuid for device in chunk])
             came = fleet.upsert(known, chunk)
             session.append("fleet", fleet.registered(came.added))
             session.append("fleet", fleet.changed(came.changed))

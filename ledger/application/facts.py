@@ -86,6 +86,9 @@ class ReleaseFacts(Protocol):
 class FleetFacts(Protocol):
     """Facts of devices and their membership."""
 
+    def is_empty(self, connection: Connection) -> bool:
+        """Whether no device is in the fleet."""
+
     def devices(self, connection: Connection, uuids: Sequence[str]) -> dict[str, Device]:
         """Those of the devices that are in the fleet."""
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 
+from ledger.application import devices as application
 from ledger.domain.rollout import draw_of, selection_order
 from projections import sticky
 from projections.queries import cells, devices, status, waves
@@ -253,3 +254,17 @@ def test_a_choice_asks_little_more_than_it_takes(factory: Factory) -> None:
         steps.append(work.steps)
 
     assert steps[0] < steps[1] / 3
+
+
+def test_nobody_is_looked_for_in_an_empty_fleet(factory: Factory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first import asks for none of its devices, in none of its chunks; the next one asks for all."""
+    monkeypatch.setattr(application, "CHUNK", 10)
+    asked_for: list[str] = []
+    find = factory.facts.devices
+    monkeypatch.setattr(factory.facts, "devices", lambda c, uuids: asked_for.extend(uuids) or find(c, uuids))
+    fleet = [device(f"new-{number}") for number in range(25)]
+
+    assert factory.register(*fleet) == application.Imported(added=25)
+    assert asked_for == []
+    assert factory.register(*fleet, device("later")) == application.Imported(added=1, same=25)
+    assert len(asked_for) == 26
