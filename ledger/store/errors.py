@@ -48,6 +48,7 @@ class StoreExists(StorageFailure):
 class CopyExists(StoreExists):
     """A ledger was to be copied to where one already is. Nothing was changed."""
 
+    message = "there already is a ledger at {store}, which a copy never takes the place of"
     hint = "use it as it is, or copy to another place"
     store: str
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -59,6 +60,7 @@ class _Waiting:
         return True
 
     def _take(self) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C is for the thread that waits
         with suppress(OSError):
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         with self._guard:

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -440,6 +441,14 @@ def test_no_traceback_for_a_damaged_store(told: Waveledger, tmp_path: Path) -> N
     assert shell.quick("waves", "list").rc == 7
 
 
+def waits_for_the_lock(process: subprocess.Popen[str]) -> None:
+    """Return when a process that began has nothing to do any more."""
+    ticks = -1
+    while ticks != (ticks := sum(map(int, Path("/proc", str(process.pid), "stat").read_text().split()[13:15]))):
+        time.sleep(1)
+        assert process.poll() is None
+
+
 def test_interrupted(told: Waveledger, tmp_path: Path) -> None:
     """Ctrl-C while a command waits for the store: exit 130, one line and a hint, the ledger unchanged."""
     shell = told.copy(tmp_path / "copy", WAVELEDGER_PUBLISH=str(tmp_path / "tree"))
@@ -448,8 +457,7 @@ def test_interrupted(told: Waveledger, tmp_path: Path) -> None:
     with ExitStack() as busy:
         busy.enter_context(store.writing(other))
         process = busy.enter_context(shell.start("waves", "rollout", "v55", "--limit", "1"))
-        time.sleep(3)  # the process starts, and then waits for the lock
-        assert process.poll() is None
+        waits_for_the_lock(process)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     other.dispose()
