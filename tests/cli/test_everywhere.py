@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -456,7 +457,9 @@ def test_interrupted(told: Waveledger, tmp_path: Path) -> None:
     other = store.open_engine(stores.url(shell.store))
     with ExitStack() as busy:
         busy.enter_context(store.writing(other))
-        process = busy.enter_context(shell.start("waves", "rollout", "v55", "--limit", "1"))
+        # A shell has its background jobs, such as these tests may be, ignore the signal.
+        heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        process = busy.enter_context(shell.start("waves", "rollout", "v55", "--limit", "1", preexec_fn=heed))
         waits_for_the_lock(process)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
