@@ -32,7 +32,8 @@ def differences(
     live: Connection, replay: Connection, projection: str, table: Table
 ) -> Generator[Difference, None, None]:
     """The rows of a table that differ."""
-    keys, columns = [c.name for c in table.primary_key.columns], [c.name for c in table.columns]
+    keys = [str(c.name) for c in table.primary_key.columns]
+    columns = [str(c.name) for c in table.columns]  # JSON takes no subclass of str for a key
     places = [columns.index(key) for key in keys]
     names = ", ".join(f'"{name}"' for name in columns)
     order = ", ".join(f'"{key}"' for key in keys)

@@ -284,3 +284,13 @@ def test_the_schema_describes_every_line(ours: Any) -> None:
     for wrong in ({"number": "48"}, {"more": 1}, {"expires": "tomorrow"}):
         assert not validator.is_valid({**event, "payload": {**event["payload"], **wrong}})
     assert not validator.is_valid({**event, "topic": "member.added/1"})
+
+
+def test_projections_that_differ(ours: Any) -> None:
+    """Findings are data in every format, with exit code 6."""
+    tamper(ours.store, "UPDATE fleet_device SET number = 99 WHERE dev = 3", "DELETE FROM release_view")
+    as_json = ours.quick("projections", "verify", "-f", "json")
+
+    assert (as_json.rc, as_json.json["ok"]) == (6, False)
+    assert {finding["table"] for finding in as_json.json["findings"]} == {"fleet_device", "release_view"}
+    assert ours.quick("projections", "verify", "-f", "csv").rc == 6
