@@ -36,6 +36,7 @@ class QuietServer(SimpleHTTPRequestHandler):
 def main() -> None:
     """Play the story from beginning to end."""
     where = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(tempfile.mkdtemp(prefix="waveledger-demo-"))
+    where = where.absolute()  # the web server and the reader of the last line are not in it
     where.mkdir(parents=True, exist_ok=True)
     if any(where.iterdir()):
         sys.exit(f"error: {where} is not empty\nhint: name a new directory, or none for a temporary one")
