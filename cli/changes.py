@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from cli.output import when
+import orjson
+
 from projections.changes import Change
+from projections.compare import readable
+from projections.tables import is_time
 
 _NAMES = {
     "release_member": "member {member}",
@@ -34,9 +37,15 @@ _NAMES = {
     "fleet_member": "device {dev} in wave {wave}",
 }
 _WORDS = {"grp": "group", "hw": "hardware", "dev": "device"}
-# In the JSON only: what is long, and what the tables have for themselves.
-_LEFT_OUT = {"body", "metadata", "key", "signature", "digest", "draw", "position", "rank", "uuid", "joined", "moved"}
-_TIMES = {"at", "expires"}
+# In the JSON only: what is long, what only the emitter reckons with, and what the tables have for themselves.
+_LEFT_OUT = {
+    "body", "metadata", "key", "signature", "digest", "draw", "position", "rank", "uuid", "joined", "moved", "lane",
+    "documents", "active_promoted", "content", "content_position",
+}  # fmt: skip
+_TRUTHS = {("fleet_device", "production"), ("fleet_member", "installed")}  # whole numbers in the tables
+_JSON = {"held", "prune", "documents", "signatures", "body", "key"}  # texts that hold JSON
+_HELD = ("wave", "number", "document_wave", "view", "version", "expires", "content")
+_DOCUMENT = ("version", "expires", "content")
 MOST = 60  # characters of a value
 
 
@@ -46,38 +55,69 @@ def rows(changes: list[Change]) -> list[tuple[str, str]]:
 
 
 def document(changes: list[Change]) -> list[dict[str, Any]]:
-    """The same as JSON."""
-    return [{"table": c.table, "row": c.key, "before": c.before, "after": c.after} for c in changes]
+    """The same as JSON: times in RFC 3339, texts of JSON as what they hold."""
+    return [
+        {
+            "table": change.table,
+            "row": change.key,
+            "before": _values(change.table, change.before),
+            "after": _values(change.table, change.after),
+        }
+        for change in changes
+    ]
+
+
+def _values(table: str, found: dict[str, Any] | None) -> dict[str, Any] | None:
+    return found and {name: _read(table, name, value) for name, value in found.items()}
+
+
+def _read(table: str, name: str, value: Any) -> Any:
+    if (table, name) in _TRUTHS:
+        return bool(value)
+    if name in _JSON and table.startswith("release_") and value is not None:
+        return _named(name, orjson.loads(value))
+    return readable(name, value)
+
+
+def _named(name: str, found: Any) -> Any:
+    """What is kept as bare rows of values, with their names."""
+    names = {"held": _HELD, "documents": _DOCUMENT}.get(name)
+    if names is None:
+        return found
+    return [{of: readable(of, value) for of, value in zip(names, row, strict=True)} for row in found]
 
 
 def _how(change: Change) -> str:
-    if change.before is None:
+    before, after = _values(change.table, change.before), _values(change.table, change.after)
+    if before is None:
         told = ", ".join(
-            f"{_word(name)} {_value(name, value)}"
-            for name, value in (change.after or {}).items()
-            if value is not None and name not in change.key and name not in _LEFT_OUT
+            f"{_word(name)} {_told(name, value)}"
+            for name, value in (after or {}).items()
+            if value not in (None, []) and name not in change.key and name not in _LEFT_OUT
         )
         return f"new: {told}" if told else "new"
-    if change.after is None:
+    if after is None:
         return "gone"
     told = ", ".join(
-        f"{_word(name)}: {_value(name, before)} -> {_value(name, change.after[name])}"
-        for name, before in change.before.items()
+        f"{_word(name)}: {_told(name, value)} -> {_told(name, after[name])}"
+        for name, value in before.items()
         if name not in _LEFT_OUT
     )
-    return told or "changed: " + ", ".join(map(_word, change.before))
+    return told or "changed: " + ", ".join(map(_word, change.before or {}))
 
 
 def _word(name: str) -> str:
     return _WORDS.get(name, name.replace("_", " "))
 
 
-def _value(name: str, value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, int) and (name in _TIMES or name.endswith(("_at", "_expires"))):
-        return str(when(value)) if value else "never"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    text = str(value)
+def _told(name: str, value: Any) -> str:
+    match value:
+        case None:
+            return "never" if is_time(name) else "none"
+        case bool():
+            return "yes" if value else "no"
+        case list():
+            text = ", ".join(str(row["wave"]) if name == "held" else str(row) for row in value) or "none"
+        case _:
+            text = str(value)
     return text if len(text) <= MOST else f"{text[:MOST]}..."

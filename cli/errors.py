@@ -167,6 +167,14 @@ class FileExists(Refused):
     path: str
 
 
+class DirectoryNotEmpty(Refused):
+    """What is built anew is never mixed with what is there."""
+
+    message = "{path} is not empty"
+    hint = "name a new directory, or an empty one"
+    path: str
+
+
 class NoCheckpointFile(StorageFailure):
     """What should be a checkpoint that was kept elsewhere is none, so nothing can be compared with it."""
 

@@ -8,12 +8,15 @@ Rules of this module:
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import Connection, Table
 
+from ledger.domain.errors import LedgerError
+from ledger.domain.values import format_time, from_epoch
 from ledger.store import bulk
+from projections.tables import is_time
 
 _Values: TypeAlias = tuple[Any, ...]
 
@@ -61,7 +64,33 @@ def _changed(
     row = dict(zip(columns, found, strict=True))
     for column, value, wanted in zip(columns, found, expected, strict=True):
         if value != wanted:
-            yield Difference(projection, table, f"{column} is {value!r}, a replay gives {wanted!r}", row, column)
+            said = f"{column} is {_said(column, value)}, a replay gives {_said(column, wanted)}"
+            yield Difference(projection, table, said, row, column)
+
+
+def told(row: Mapping[str, Any]) -> str:
+    """A row as it is told to people: columns and values, times in RFC 3339."""
+    return ", ".join(f"{column}={readable(column, value)}" for column, value in row.items())
+
+
+def readable(column: str, value: Any) -> Any:
+    """A value as people and scripts are to see it: a time is RFC 3339, None where it never was.
+
+    What an attacker wrote may be no time: that stays what it is; bytes are shown as hex.
+    """
+    if isinstance(value, bytes):
+        return value.hex()
+    if not is_time(column) or not isinstance(value, int):
+        return value
+    try:
+        return format_time(from_epoch(value)) if value else None
+    except LedgerError:
+        return value
+
+
+def _said(column: str, value: Any) -> str:
+    found = readable(column, value)
+    return repr(value) if found == value else str(found)
 
 
 def _key(row: _Values, places: Sequence[int]) -> list[tuple[int, Any]]:

@@ -6,7 +6,9 @@ Rules of this module:
   be those that the ledger had.
 * No private key is needed: what was signed is in the events, and the tree is written from them.
 * Up to the head, the rows of the projections are those of the ledger's own tables.
-* Clients look at the rebuilt tree with the clock of the moment. What had expired then is a finding: so it was.
+* Checkpoints that agree with the new tree are kept in the new store, which so is a ledger that can be verified.
+* Clients look at the rebuilt tree with the clock of the moment. Views that had expired then are told, and are no
+  problem of the history: so it was.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine, text
+from tuf.api.exceptions import ExpiredMetadataError
 
 from ledger import merkle
 from ledger.codec import require_known
@@ -29,13 +32,14 @@ from ledger.store.events import Row
 from ledger.tuf import note
 from projections import runner
 from projections.at import Moment, mark_written
-from projections.compare import Difference, differences
+from projections.compare import Difference, differences, told
 from projections.queries import status
 from projections.tables import all_tables
 from projections.tuf import checkup, inspection, state, tree
 from projections.tuf.destination import Directory
 from projections.tuf.verify import Checked
 
+EXPIRED = ExpiredMetadataError.__name__
 MOST_ROWS = 100  # of a table that are told
 STORE, TREE = "ledger.db", "public"
 
@@ -51,7 +55,11 @@ class Problem(NamedTuple):
 
 
 class Replayed(NamedTuple):
-    """What a replay found. `checkpoints` are those that agree with the new root at their size."""
+    """What a replay found.
+
+    `checkpoints` is how many agree with the new root at their size; `expired` are views that clients of then rejected
+    for their age alone.
+    """
 
     position: int
     root: bytes
@@ -60,6 +68,7 @@ class Replayed(NamedTuple):
     tags: int
     checkpoints: int
     views: list[Checked]
+    expired: list[str]
     problems: list[Problem]
 
 
@@ -73,12 +82,12 @@ def replay(source: Connection, directory: Path, moment: Moment, progress: Progre
     problems = _fill(source, engine, moment.position, progress)
     agreed, wrong = _checkpoints(source, engine, moment.position)
     wrong += _projections(source, engine, moment.position)
-    views, found = _publish(engine, Directory(directory / TREE), moment, progress)
+    views, expired, found = _publish(engine, Directory(directory / TREE), moment, progress)
     with store.reading(engine) as connection:
         head = events.head(connection)
         devices, counts = sum(status.devices(connection)), _counts(connection)
     engine.dispose()
-    return Replayed(head.size, head.root, devices, *counts, agreed, views, [*problems, *wrong, *found])
+    return Replayed(head.size, head.root, devices, *counts, agreed, views, expired, [*problems, *wrong, *found])
 
 
 def _fill(source: Connection, engine: Engine, until: int, progress: Progress) -> list[Problem]:
@@ -102,12 +111,16 @@ def _counted(rows: Iterator[Row], until: int, progress: Callable[[int, int], Non
 
 
 def _checkpoints(source: Connection, engine: Engine, until: int) -> tuple[int, list[Problem]]:
-    """How many of the ledger's checkpoints say what the new tree says, and those that don't."""
-    notes = {kept.size: note.parse_note(kept.note) for kept in events.checkpoints(source, until=until)}
+    """Keep those of the ledger's checkpoints that say what the new tree says: how many, and those that don't."""
+    kept = {found.size: found.note for found in events.checkpoints(source, until=until)}
+    notes = {size: note.parse_note(text_) for size, text_ in kept.items()}
     with store.reading(engine) as connection:
         size = events.head(connection).size
         roots = merkle.roots_at(events.leaves(connection, until), [of for of in notes if of <= size])
     wrong = [of for of, checkpoint in notes.items() if roots.get(of) != checkpoint.root]
+    with store.writing(engine) as connection:
+        for of in notes.keys() - set(wrong):
+            events.add_checkpoint(connection, of, kept[of])
     problems = [Problem(str(of), "checkpoint", "a checkpoint of this size has another root") for of in wrong]
     return len(notes) - len(wrong), problems
 
@@ -126,25 +139,26 @@ def _projections(source: Connection, engine: Engine, until: int) -> list[Problem
 
 
 def _told(found: Difference) -> str:
-    row = ", ".join(f"{column}={value}" for column, value in found.row.items())
-    return f"{found.problem}: {row[:200]}"
+    return f"{found.problem}: {told(found.row)[:200]}"
 
 
 def _publish(
     engine: Engine, destination: Directory, moment: Moment, progress: Progress
-) -> tuple[list[Checked], list[Problem]]:
+) -> tuple[list[Checked], list[str], list[Problem]]:
     ledger = Ledger(engine, [runner.Projector()], "replay", moment.now)
     with store.reading(engine) as connection:
         names = dict.fromkeys(state.repositories(connection), 0)
     written = tree.write(ledger, destination, names, _named(progress, "publishing"))
     problems = [Problem(name, type(e).__name__, str(e)) for name, e in written.problems.items()]
     if not names:
-        return [], problems
+        return [], [], problems
     paths = inspection.paths_of(destination)
     report = checkup.check_tree(
         destination.read, paths, engine, now=from_epoch(moment.now), progress=_named(progress, "verifying")
     )
-    return report.checked, problems + [Problem(f.view, f.kind, f.message) for f in report.findings]
+    expired = [f.view for f in report.findings if f.kind == EXPIRED]
+    problems += [Problem(f.view, f.kind, f.message) for f in report.findings if f.kind != EXPIRED]
+    return report.checked, expired, problems
 
 
 def _counts(connection: Connection) -> tuple[int, int]:

@@ -64,6 +64,11 @@ def shared_tables() -> MetaData:
     return metadata
 
 
+def is_time(column: str) -> bool:
+    """Whether a column of any projection holds seconds since 1970 (0: never)."""
+    return column in {"at", "expires"} or column.endswith(("_at", "_expires"))
+
+
 def release_tables(suffix: str = "", generation: int = 0) -> MetaData:
     """The tables of the projection ``releases``; a publication's `root_at` is when its root was shown first."""
     metadata = MetaData()

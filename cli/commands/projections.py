@@ -8,7 +8,9 @@ import typer
 
 from cli.context import open_ledger, reading
 from cli.options import group
-from cli.output import FormatOption, Output, Table, show
+from cli.output import Format, FormatOption, Output, Table, chosen, show
+
+SHOWN = 120  # characters of a row in a table; all of it is in the other formats
 
 app = group("The answers that are kept ready, and how to rebuild them.")
 
@@ -61,6 +63,7 @@ def verify(ctx: typer.Context, names: Names = None, format: FormatOption = None)
     from cli.errors import ProblemsFound
     from cli.progress import bar
     from projections import runner
+    from projections.compare import readable, told
 
     wanted = _known(names)
     ledger = open_ledger(ctx)
@@ -68,8 +71,9 @@ def verify(ctx: typer.Context, names: Names = None, format: FormatOption = None)
     for name in wanted:
         with bar(f"verifying {name}") as progress:
             found += runner.verify(ledger.engine, name, progress=progress)
-    document = {"ok": not found, "findings": [difference._asdict() for difference in found]}
-    rows = [(d.table, d.problem, ", ".join(f"{k}={v}" for k, v in d.row.items())[:120]) for d in found]
+    findings = [d._asdict() | {"row": {name: readable(name, value) for name, value in d.row.items()}} for d in found]
+    document = {"ok": not found, "findings": findings}
+    rows = [(d.table, d.problem, told(d.row) if chosen(format) is Format.CSV else told(d.row)[:SHOWN]) for d in found]
     good = [f"{', '.join(wanted)}: equal to a replay of the ledger"]
     show(Output(document, [Table(["table", "problem", "row"], rows)] if found else [], [] if found else good), format)
     if found:

@@ -30,7 +30,7 @@ from ledger.store import bulk, engine, events, guards
 from ledger.store.errors import PayloadDamaged
 from ledger.store.events import Row, Stored
 from ledger.tuf import note
-from projections import runner
+from projections import compare, runner
 from projections.audit.catalog import Catalog
 from projections.audit.chain import Chain
 from projections.audit.checkpoints import Checkpoints
@@ -191,7 +191,7 @@ class Audit:
         try:
             for difference in runner.verify(self.engine, name, most=MOST_ROWS, progress=self.progress):
                 field_ = f"{difference.table}.{difference.field}" if difference.field else difference.table
-                told = ", ".join(f"{column}={value}" for column, value in difference.row.items())[:200]
+                told = compare.told(difference.row)[:200]
                 yield Finding(
                     None, "projection", field_, f"{difference.problem}: {told}" if told else difference.problem
                 )

@@ -11,6 +11,9 @@ import orjson
 import pytest
 from sqlalchemy import text
 
+from ledger.domain.values import parse_time
+from projections.tables import is_time
+from tests import stores
 from tests.audit.attacker import open_database, tamper
 
 KEYS = ("-k", "keys/targets.only.key.tgz")
@@ -294,3 +297,38 @@ def test_projections_that_differ(ours: Any) -> None:
     assert (as_json.rc, as_json.json["ok"]) == (6, False)
     assert {finding["table"] for finding in as_json.json["findings"]} == {"fleet_device", "release_view"}
     assert ours.quick("projections", "verify", "-f", "csv").rc == 6
+
+
+def test_what_an_event_changed_is_data(ours: Any) -> None:
+    """Under changes, times are RFC 3339 or null, truth is true or false, and no text holds JSON."""
+    ours.do("waves", "init", "v49", "49", "release", *KEYS)
+    ours.do("waves", "rollout", "v49", "--limit", "2")
+    ours.do("waves", "cancel", "v49")
+    seen = set()
+    for position in range(1, ours.head()[0] + 1):
+        for change in ours.ask("audit", "show", str(position))["changes"]:
+            for name, value in {**(change["before"] or {}), **(change["after"] or {})}.items():
+                if is_time(name):
+                    assert value is None or parse_time(value), (position, change)
+                if isinstance(value, str) and name != "metadata":
+                    assert not value.startswith(("[", "{")), (position, change)
+                seen.add((change["table"], name, type(value)))
+
+    assert {("fleet_device", "production", bool), ("release_tag", "held", list)} <= seen
+    assert {("release_wave", "finished_at", str), ("release_view_target", "body", dict)} <= seen
+    told = ours.do("audit", "show", str(ours.head()[0] - 1)).out
+    assert "held: none -> v49" in told
+
+
+def test_rows_that_differ_are_told_with_their_times(ours: Any) -> None:
+    """What somebody changed in a column of times is told as times, the row that it is in, too; bytes as hex."""
+    tamper(ours.store, "UPDATE release_wave SET finished_at = 0, created_by = 'mallory' WHERE wave = 'v48'")
+    if not stores.ON_POSTGRESQL:  # whose columns take no bytes
+        tamper(ours.store, "UPDATE release_root SET metadata = CAST(x'ff00' AS BLOB) WHERE repository = 'ci'")
+    found = ours.quick("projections", "verify", "--format", "json")
+    wave = next(f for f in found.json["findings"] if f["field"] == "finished_at")
+
+    assert found.rc == 6
+    assert wave["problem"].startswith("finished_at is None, a replay gives 20")
+    assert parse_time(wave["row"]["created_at"])
+    assert wave["row"]["finished_at"] is None

@@ -10,6 +10,7 @@ import pytest
 from ledger.store import engine as store
 from ledger.store import triggers
 from projections import at, replay, runner
+from projections.audit.history import Audit
 from projections.replay import Replayed
 from tests.past.travel import Travel
 from tests.stores import about_files
@@ -55,6 +56,37 @@ def test_it_builds_the_store_and_the_tree_of_that_time(simple: Factory, tmp_path
         built = files(tmp_path / f"past-{position}" / replay.TREE)
         assert {path: data for path, data in built.items() if not path.startswith(".")}.items() <= served.items()
         assert {path for path in served if path.endswith("timestamp.json")} <= built.keys()
+    factory.close()
+
+
+def test_what_it_built_is_a_ledger_that_can_be_verified(simple: Factory, tmp_path: Path) -> None:
+    """Checkpoints that agree are kept in the new store, so an audit of it finds nothing."""
+    factory = simple.copy(tmp_path / "ledger.db")
+    told = Travel(factory, tmp_path, 8)
+    told.start()
+    factory.publish(told.destination)
+    found = replayed(factory, tmp_path / "past", told.position(), factory.now)
+    engine = store.open_engine(f"sqlite:///{tmp_path / 'past' / replay.STORE}")
+
+    audit = Audit(engine, None, None, lambda *_: None, factory.now)
+    assert list(audit.findings()) == []
+    assert len(audit.checkpoints.seen) == found.checkpoints > 0
+    engine.dispose()
+    factory.close()
+
+
+def test_metadata_that_had_expired_is_told_and_is_no_problem(simple: Factory, tmp_path: Path) -> None:
+    """A ledger that nobody refreshed for a month is equal to its replay; clients of then refused its views."""
+    factory = simple.copy(tmp_path / "ledger.db")
+    told = Travel(factory, tmp_path, 9)
+    told.start()
+    factory.publish(told.destination)
+    fresh = replayed(factory, tmp_path / "fresh", told.position(), factory.now)
+    old = replayed(factory, tmp_path / "old", told.position(), factory.now + 30 * 86_400)
+
+    assert (fresh.expired, fresh.problems) == ([], [])
+    assert old.problems == []
+    assert old.expired == sorted(checked.view for checked in fresh.views)
     factory.close()
 
 
