@@ -76,6 +76,15 @@ class UnknownPosition(NotFound):
     size: int
 
 
+class NoSuchEvents(NotFound):
+    """No event is about what a filter of the log names."""
+
+    message = "no event is {what}"
+    hint = "{lists}"
+    what: str
+    lists: str
+
+
 class NoRootYet(NotFound):
     """A moment of the past at which there was no root."""
 

@@ -25,6 +25,17 @@ _POSITIONS = (
 )
 
 
+_STEPS = (
+    "SELECT h.position FROM fleet_device d JOIN fleet_history h ON h.dev = d.dev JOIN event e ON e.position = h.position "
+    "WHERE d.uuid = ? AND h.position <= ? AND e.topic IN (?, ?, ?) ORDER BY h.position"
+)
+_GROUP_ROLLOUTS = (
+    "SELECT r.position, f.closed FROM release_wave w JOIN release_rollout r ON r.wave = w.wave AND r.full_group "
+    "JOIN fleet_name n ON n.kind = 'wave' AND n.name = w.wave JOIN fleet_wave f ON f.wave = n.id "
+    "WHERE w.tag = ? AND r.grp = ? AND r.position <= ?"
+)
+
+
 def rows(ledger: Connection, uuids: Sequence[str], until: int) -> list[Row]:
     """The events about some devices up to a position, each with nothing but those devices in it."""
     positions: set[int] = set()
@@ -43,14 +54,45 @@ def find(ledger: Connection, name: str, until: int) -> list[str]:
     return list(dict.fromkeys([name, *_called(ledger, name, until)]))
 
 
-def positions(ledger: Connection, name: str, until: int) -> list[int]:
-    """Where the events are about the device with that uuid; else about those that were called so in the end."""
-    own = rows(ledger, [name], until)
-    for uuid in dict.fromkeys(_called(ledger, name, until)) if not own else ():
-        of = rows(ledger, [uuid], until)
-        if [column(row, "names")[0] for row in of if row.topic in _DESCRIBED][-1:] == [name]:
-            own += of
-    return sorted({row.position for row in own})
+def known_as(ledger: Connection, name: str, until: int) -> list[str]:
+    """The device that `name` is the uuid of, if any event is about it; else those that were called so in the end."""
+    if rows(ledger, [name], until):
+        return [name]
+    found = dict.fromkeys(_called(ledger, name, until))
+    last = {uuid: [row for row in rows(ledger, [uuid], until) if row.topic in _DESCRIBED][-1:] for uuid in found}
+    return [uuid for uuid in found if [column(row, "names")[0] for row in last[uuid]] == [name]]
+
+
+def positions(ledger: Connection, uuids: Sequence[str], until: int) -> list[int]:
+    """Where the events are about some devices, and the rollouts to whole groups that reached them."""
+    own = {row.position for row in rows(ledger, uuids, until)}
+    return sorted(own.union(*(group_rollouts(ledger, uuid, until) for uuid in uuids)))
+
+
+def group_rollouts(ledger: Connection, uuid: str, until: int) -> list[int]:
+    """Where rollouts to whole groups are that reached a device: it was in the group, or came while the wave was open.
+
+    No event of the device says so: such a rollout names nobody.
+    """
+    states: list[tuple[int, tuple[str, str] | None]] = []
+    for (position,) in bulk.query(ledger, _STEPS, (uuid, until, *_DESCRIBED, _REMOVED)).fetchall():
+        row = events.get(ledger, position)
+        assert row is not None  # the statement joined it
+        states.append((position, _group_of(_of_devices(row, frozenset([uuid])))))
+    found: set[int] = set()
+    ends = [position for position, _ in states[1:]] + [until + 1]
+    for (start, place), end in zip(states, ends, strict=True):
+        for position, closed in bulk.query(ledger, _GROUP_ROLLOUTS, (*place, until)).fetchall() if place else ():
+            if position < end and (closed is None or start < closed):
+                found.add(position)
+    return sorted(found)
+
+
+def _group_of(row: Row) -> tuple[str, str] | None:
+    """The tag and the group that a production device has from this event on."""
+    if row.topic == _REMOVED or not column(row, "production")[0]:
+        return None
+    return column(row, "tags")[0], column(row, "groups")[0]
 
 
 def column(row: Row, name: str) -> list[Any]:

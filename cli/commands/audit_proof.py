@@ -144,6 +144,8 @@ def check(
     try:
         proven = look(files.read(file), ledger_key)
     except NotProven as problem:
+        if chosen(format) is Format.JSON:
+            show(Output({"ok": False, "kind": None, "checkpoints": [], "event": None, "problem": str(problem)}), format)
         raise ProofBroken(path=file, problem=str(problem)) from None
     show(_proven(proven), format)
 

@@ -11,6 +11,13 @@ from cli.context import moment_of, reading_ledger
 from cli.options import MOST, At, Limit, Page
 from cli.output import Format, FormatOption, Output, Table, chosen, put, say, show, when
 
+_LISTS = {  # where to look for a name that a filter did not find
+    "wave": ("about wave", "waveledger waves list shows the waves"),
+    "tag": ("about tag", "waveledger status shows the tags"),
+    "device": ("about device", "waveledger devices list shows the fleet; a name of the past is found with --at"),
+    "actor": ("by", "waveledger report activity shows who did what"),
+}
+
 
 def log(
     ctx: typer.Context,
@@ -32,8 +39,8 @@ def log(
 
     Example: waveledger audit log --wave v48
     """
+    from cli.errors import NoSuchEvents
     from ledger.domain.values import parse_time, to_epoch
-    from ledger.domain.wave import UnknownWave
     from ledger.store import events
     from projections.queries import audit as query
 
@@ -49,9 +56,10 @@ def log(
             after,
             moment.position if moment else None,
         )
-        if wave is not None and not query.is_known_wave(connection, wanted):
-            raise UnknownWave(wave=wave)
         found = query.page(connection, wanted, limit=limit, number=page)
+        if not found.rows and page == 1 and (unknown := query.nothing_about(connection, wanted)):
+            what, lists = _LISTS[unknown]
+            raise NoSuchEvents(what=f"{what} {getattr(wanted, unknown)!r}", lists=lists)
         size = moment.position if moment else events.head(connection).size
         root = events.frontier_at(connection, size).root()
     document = {

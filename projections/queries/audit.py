@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -34,14 +35,21 @@ class Page(NamedTuple):
 
 
 # Each a set of positions that indexes give. While a wave is open, its tag's stream holds its events, and what was
-# signed anew meanwhile.
+# signed anew meanwhile. From its first rollout on, its tag's publications are about it; the first one after its end
+# brings to devices what it came to.
 _OF_WAVE = (
     "SELECT position FROM event WHERE stream = :wave_stream "
     "UNION SELECT e.position FROM release_rollout r "
     "JOIN event e ON e.stream = 'rollout:' || r.wave || ':' || r.rollout WHERE r.wave = :wave "
     "UNION SELECT t.position FROM fleet_name n JOIN fleet_wave f ON f.wave = n.id "
     "JOIN release_wave w ON w.wave = n.name JOIN event t ON t.stream = 'tag:' || w.tag AND t.position >= f.opened "
-    "AND (f.closed IS NULL OR t.position <= f.closed) WHERE n.kind = 'wave' AND n.name = :wave"
+    "AND (f.closed IS NULL OR t.position <= f.closed) WHERE n.kind = 'wave' AND n.name = :wave "
+    "UNION SELECT p.position FROM fleet_name n JOIN fleet_wave f ON f.wave = n.id "
+    "JOIN release_wave w ON w.wave = n.name JOIN event p ON p.stream = 'publication:production:' || w.tag "
+    "AND p.position > coalesce((SELECT min(r.position) FROM release_rollout r WHERE r.wave = w.wave), f.closed) "
+    "AND (f.closed IS NULL OR p.position <= (SELECT min(q.position) FROM event q "
+    "WHERE q.stream = 'publication:production:' || w.tag AND q.position > f.closed)) "
+    "WHERE n.kind = 'wave' AND n.name = :wave"
 )
 _OF_TAG = (
     "SELECT position FROM event WHERE stream IN (:tag_stream, :production_stream, :ci_stream) "
@@ -49,11 +57,11 @@ _OF_TAG = (
     "UNION SELECT e.position FROM release_wave w JOIN release_rollout r ON r.wave = w.wave "
     "JOIN event e ON e.stream = 'rollout:' || r.wave || ':' || r.rollout WHERE w.tag = :tag"
 )
-_OF_DEVICE = (
-    "SELECT h.position FROM fleet_history h WHERE h.dev IN (SELECT dev FROM fleet_device WHERE uuid = :device "
-    "UNION SELECT dev FROM fleet_device WHERE name = :device "
-    "AND NOT EXISTS (SELECT 1 FROM fleet_device WHERE uuid = :device))"
+_DEVICES = (
+    "SELECT uuid FROM fleet_device WHERE uuid = :device UNION SELECT uuid FROM fleet_device WHERE name = :device "
+    "AND NOT EXISTS (SELECT 1 FROM fleet_device WHERE uuid = :device)"
 )
+_OF_DEVICE = f"SELECT h.position FROM fleet_device d JOIN fleet_history h ON h.dev = d.dev WHERE d.uuid IN ({_DEVICES})"
 
 
 def page(connection: Connection, wanted: Filter, *, limit: int, number: int) -> Page:
@@ -71,10 +79,18 @@ def page(connection: Connection, wanted: Filter, *, limit: int, number: int) -> 
     return Page(rows, number + 1 if len(positions) > limit else None)
 
 
-def is_known_wave(connection: Connection, wanted: Filter) -> bool:
-    """Whether the wave that is asked for was ever prepared, up to the last position there is to see."""
-    first = next(events.read(connection, stream=f"wave:{wanted.wave}", until=wanted.at, limit=1), None)
-    return first is not None
+def nothing_about(connection: Connection, wanted: Filter) -> str | None:
+    """The filter that no event at all fits, up to the last position there is to see: ``wave``, ``tag``, ...
+
+    None if each has some, and they only have none in common.
+    """
+    for name in ("wave", "tag", "device", "actor"):
+        value = getattr(wanted, name)
+        if value is not None:
+            alone = Filter(**{name: value}, at=wanted.at)  # type: ignore[arg-type]  # a filter that is a text
+            if not page(connection, alone, limit=1, number=1).rows:
+                return name
+    return None
 
 
 def _range(connection: Connection, wanted: Filter) -> tuple[int, int]:
@@ -106,10 +122,19 @@ def _conditions(connection: Connection, wanted: Filter) -> tuple[list[str], dict
 
 
 def _positions(connection: Connection, device: str, at: int | None) -> str:
-    """SQL for where a device's events are. Whose name it was in the past is not in the live tables."""
-    if at is None:
-        return _OF_DEVICE
-    return ", ".join(map(str, history.positions(connection, device, at))) or "0"
+    """SQL for where a device's events are, and the rollouts to whole groups that reached it.
+
+    Whose name it was in the past is not in the live tables.
+    """
+    if at is not None:
+        return _listed(history.positions(connection, history.known_as(connection, device, at), at))
+    head, uuids = events.head(connection).size, connection.execute(text(_DEVICES), {"device": device}).scalars().all()
+    reached = [position for uuid in uuids for position in history.group_rollouts(connection, uuid, head)]
+    return f"{_OF_DEVICE} UNION SELECT position FROM event WHERE position IN ({_listed(reached)})"
+
+
+def _listed(positions: Sequence[int]) -> str:
+    return ", ".join(map(str, positions)) or "0"
 
 
 def summary(row: Row) -> str:
@@ -131,7 +156,9 @@ def _reported(data: dict[str, Any]) -> str:
     devices = data["uuids"]
     if len(devices) == 1:
         return f"took in that device {devices[0]} runs {data['targets'][0] or 'nothing that is known'}"
-    return f"took in that {_devices(len(devices))} run another target: {_some(devices)}"
+    counts = Counter(target or "nothing that is known" for target in data["targets"])
+    running = [f"{count:,} {target}" for target, count in counts.most_common()]
+    return f"took in what {_devices(len(devices))} run now: {_some(running)}"
 
 
 def _changed(data: dict[str, Any]) -> str:

@@ -332,3 +332,32 @@ def test_rows_that_differ_are_told_with_their_times(ours: Any) -> None:
     assert wave["problem"].startswith("finished_at is None, a replay gives 20")
     assert parse_time(wave["row"]["created_at"])
     assert wave["row"]["finished_at"] is None
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("--wave", "no event is about wave 'nobody'"),
+        ("--tag", "no event is about tag 'nobody'"),
+        ("--device", "no event is about device 'nobody'"),
+        ("--actor", "no event is by 'nobody'"),
+    ],
+)
+def test_a_filter_that_names_what_never_was(audited: Any, option: str, told: str) -> None:
+    """Not found, with where to look; a known name that has nothing in common with the other filters is an answer."""
+    asked = audited.quick("audit", "log", option, "nobody")
+
+    assert (asked.rc, asked.out) == (4, "")
+    assert told in asked.err
+    assert audited.ask("audit", "log", "--wave", "v48", "--actor", "alice", "--after", "900")["events"] == []
+
+
+def test_a_proof_that_does_not_hold_is_an_answer_in_json(ours: Any) -> None:
+    """Exit 6 with a document that says so, and what is wrong."""
+    ours.do("audit", "prove", "3", "-o", "proof.json")
+    (ours.cwd / "broken.json").write_text((ours.cwd / "proof.json").read_text().replace("alice", "mallory"))
+    found = ours.quick("audit", "check", "broken.json", "--root", "root.json", "--format", "json")
+
+    assert found.rc == 6
+    assert found.json["ok"] is False
+    assert found.json["problem"] in found.err

@@ -23,7 +23,7 @@ def told(simple: Factory, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """A history of some fifty steps."""
     directory: Path = tmp_path_factory.mktemp("log")
     factory = simple.copy(directory / "ledger.db")
-    travel = Travel(factory, directory, 3)
+    travel = Travel(factory, directory, 2)
     travel.start()
     for _ in range(50):
         travel.step()
@@ -59,10 +59,44 @@ def test_without_a_filter_pages_hold_everything(told: Travel) -> None:
     assert positions(told, Filter()) == list(range(1, told.position() + 1))
 
 
-def test_a_device_has_the_events_it_is_in(told: Travel) -> None:
-    """By its uuid."""
-    for uuid in ("device-00", "device-07", "no-such-device"):
-        assert positions(told, Filter(device=uuid)) == matching(told, lambda row, uuid=uuid: is_about(row, uuid))
+@pytest.mark.parametrize("at", [None, 60])
+def test_a_device_has_the_events_it_is_in(told: Travel, at: int | None) -> None:
+    """By its uuid; and the rollouts to whole groups that reached it, which name nobody."""
+    reached = 0
+    for uuid in (*(f"device-{number:02}" for number in range(12)), "no-such-device"):
+        wanted = set(group_rollouts(told, uuid, at or told.position()))
+        reached += len(wanted)
+        own = matching(told, lambda row, uuid=uuid: is_about(row, uuid) and row.position <= (at or row.position))
+        assert positions(told, Filter(device=uuid, at=at)) == sorted({*own, *wanted})
+    assert at or reached > 3
+
+
+def group_rollouts(told: Travel, uuid: str, until: int) -> Iterator[int]:
+    """Walked through event by event: open rollouts to whole groups, and the place of the device."""
+    place: tuple[object, ...] | None = None
+    tags: dict[str, str] = {}
+    open_: dict[tuple[object, ...], list[tuple[str, int]]] = {}
+    with told.factory.ledger.reading() as connection:
+        rows = list(events.read(connection, until=until))
+    for row in rows:
+        data = orjson.loads(row.payload)
+        match row.topic:
+            case "wave.initialized/1":
+                tags[data["wave"]] = data["tag"]
+            case "wave.rolled-out/1" if data["full_group"]:
+                group = (tags[data["wave"]], data["selector"]["group"], True)
+                open_.setdefault(group, []).append((data["wave"], row.position))
+                if place == group:
+                    yield row.position
+            case "tag.wave-closed/1":
+                for of in open_.values():
+                    of[:] = [rollout for rollout in of if rollout[0] != data["wave"]]
+            case "devices.registered/1" | "devices.changed/1" if uuid in data["uuids"]:
+                at = data["uuids"].index(uuid)
+                place = (data["tags"][at], data["groups"][at], data["production"][at])
+                yield from (position for _, position in open_.get(place, ()))
+            case "devices.removed/1" if uuid in data["uuids"]:
+                place = None
 
 
 def test_a_tag_has_its_own_its_waves_and_its_publications(told: Travel) -> None:
@@ -81,7 +115,8 @@ def test_a_tag_has_its_own_its_waves_and_its_publications(told: Travel) -> None:
 
 
 def test_a_wave_has_its_own_its_rollouts_and_what_it_did_to_its_tag(told: Travel) -> None:
-    """From where it was opened to where it was closed."""
+    """From where it was opened to where it was closed; and how that reached devices: its tag's publications."""
+    published = 0
     for name, wave in told.history.model.waves.items():
         own = matching(told, lambda row, name=name: row.stream in {f"wave:{name}", *rollouts(name)})
         found = positions(told, Filter(wave=name))
@@ -89,7 +124,25 @@ def test_a_wave_has_its_own_its_rollouts_and_what_it_did_to_its_tag(told: Travel
         assert set(own) <= set(found)
         with told.factory.ledger.reading() as connection:
             rest = [events.get(connection, position) for position in found if position not in own]
-        assert {row.stream for row in rest if row} == {f"tag:{wave.tag}"}
+        publications = [row for row in rest if row and row.topic == "metadata.published/1"]
+        assert {row.stream for row in rest if row and row not in publications} == {f"tag:{wave.tag}"}
+        assert publications == list(about(told, name, wave.tag))
+        published += len(publications)
+    assert published > 3
+
+
+def about(told: Travel, wave: str, tag: str) -> Iterator[Row]:
+    """The publications of a tag from a wave's first rollout on, up to the first one after its end."""
+    rolled_out = ended = False
+    with told.factory.ledger.reading() as connection:
+        for row in list(events.read(connection)):
+            data = orjson.loads(row.payload)
+            rolled_out |= row.topic == "wave.rolled-out/1" and data["wave"] == wave
+            ended |= row.topic == "tag.wave-closed/1" and data["wave"] == wave
+            if row.stream == f"publication:production:{tag}" and (rolled_out or ended):
+                yield row
+                if ended:
+                    return
 
 
 def rollouts(name: str) -> set[str]:
@@ -131,8 +184,12 @@ def test_no_filter_walks_through_the_ledger(told: Travel, wanted: Filter) -> Non
             audit.page(connection, wanted, limit=10, number=1)
     finally:
         event.remove(told.factory.engine, "before_cursor_execute", remember)
-    [(statement, parameters)] = seen
     with told.factory.ledger.reading() as connection:
-        plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+        plan = [
+            row[3]
+            for statement, parameters in seen
+            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        ]
 
-    assert [step for step in plan if step.startswith(("SCAN event", "SCAN e", "SCAN t"))] == []
+    assert seen
+    assert [step for step in plan if step.startswith(("SCAN event", "SCAN e", "SCAN t", "SCAN p", "SCAN q"))] == []
