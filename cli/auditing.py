@@ -10,7 +10,6 @@ import typer
 from cli import files
 from cli.errors import NoCheckpointFile, NoLedgerKey
 from cli.signing import open_online
-from ledger.domain.errors import LedgerError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -22,14 +21,15 @@ if TYPE_CHECKING:
 def read_checkpoint(path: str) -> Checkpoint:
     """A checkpoint in a file. Raises: NotReadable, NoCheckpointFile."""
     from ledger.tuf import note
+    from ledger.tuf.errors import NoteDamaged
 
     data = files.read(path)
     try:
         return note.parse_note(data.decode())
     except UnicodeDecodeError:
         raise NoCheckpointFile(path=path, problem="it is not text") from None
-    except LedgerError as problem:
-        raise NoCheckpointFile(path=path, problem=str(problem)) from None
+    except NoteDamaged as problem:
+        raise NoCheckpointFile(path=path, problem=problem.problem) from None
 
 
 def read_root(path: str) -> bytes:
@@ -81,7 +81,10 @@ def checkpoint_or_none(ctx: typer.Context, tree: Tree) -> Checkpoint | None:
 
 
 def find_checkpoint(connection: Connection, given: str) -> Checkpoint:
-    """A checkpoint by its size in the ledger, or in a file. Raises: NoCheckpoint, NoCheckpointFile, NotReadable."""
+    """A checkpoint by its size in the ledger, or in a file.
+
+    Raises: NoCheckpointOfSize, NoCheckpointFile, NotReadable.
+    """
     from ledger.application.proofs import kept_checkpoint
 
     if given.isascii() and given.isdigit():

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine
 from cli import output
 from cli.errors import UnsupportedDestination
 from cli.settings import Settings
-from ledger.domain.errors import LedgerError
+from ledger.domain.errors import LedgerError, NotFound
 from ledger.domain.values import check_actor
 from ledger.store import engine as store
 from ledger.store import migrate
@@ -41,17 +41,31 @@ def reading(ctx: typer.Context, at: str | None = None, question: Question = EVER
 
     Inside, the settings' `now` is the clock of that moment.
 
-    Raises: StoreMissing, SchemaMismatch, BadMoment, FutureMoment, NotReached, BeforeTheLedger.
+    Raises: StoreMissing, SchemaMismatch, BadMoment, FutureMoment, NotReached, BeforeTheLedger, NotThen.
     """
     with reading_ledger(ctx) as connection:
         if at is None:
             yield connection
             return
-        moment = moment_of(ctx, connection, at)
-        from projections.at import asked
+        with past(ctx, connection, at, question) as (tables, _):
+            yield tables
 
-        with asked(connection, moment.position, question) as past:
-            yield past
+
+@contextmanager
+def past(ctx: typer.Context, ledger: Connection, at: str, question: Question) -> Iterator[tuple[Connection, Moment]]:
+    """The tables as they were at the moment that ``--at`` names, as far as `question` asks, and that moment.
+
+    Raises: BadMoment, FutureMoment, NotReached, BeforeTheLedger; NotThen, for whatever is not found in them.
+    """
+    from cli.errors import NotThen
+    from projections.at import asked
+
+    moment = moment_of(ctx, ledger, at)
+    try:
+        with asked(ledger, moment.position, question) as tables:
+            yield tables, moment
+    except NotFound as problem:
+        raise NotThen(at=at, problem=str(problem)) from problem
 
 
 @contextmanager
@@ -68,10 +82,10 @@ def moment_of(ctx: typer.Context, connection: Connection, at: str) -> Moment:
 
     Raises: BadMoment, FutureMoment, NotReached, BeforeTheLedger.
     """
-    from projections import at as past
+    from projections import at as moments
 
     settings = settings_of(ctx)
-    moment = past.moment(connection, at, settings.now)
+    moment = moments.moment(connection, at, settings.now)
     ctx.obj = replace(settings, now=moment.now)
     return moment
 

@@ -85,6 +85,15 @@ class NoSuchEvents(NotFound):
     lists: str
 
 
+class NotThen(NotFound):
+    """What a question about the past is about was not there then."""
+
+    message = "{problem}, as of --at {at}"
+    hint = "it may have come later, or be gone since: ask about another moment; waveledger audit log shows the history"
+    at: str
+    problem: str
+
+
 class NoRootYet(NotFound):
     """A moment of the past at which there was no root."""
 

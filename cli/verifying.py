@@ -55,6 +55,8 @@ _ADVICE = {
     "timestamp": "waveledger tuf refresh {place} renews what expired",
 }
 
+_OLD = {"root", "document", "timestamp"}
+
 
 def verify(ctx: typer.Context, place: str, now: datetime | None, format: Format | None, *, no_ledger: bool) -> None:
     """Look at a tree or a bundle, and show it. Raises: NothingPublished, ProblemsFound."""
@@ -73,7 +75,9 @@ def verify(ctx: typer.Context, place: str, now: datetime | None, format: Format 
     _show(report, format, is_bundle=is_bundle)
     if report.findings:
         raise ProblemsFound(
-            count=len(report.findings), what=shown, advice=advice(report.findings, shown, is_bundle=is_bundle)
+            count=len(report.findings),
+            what=shown,
+            advice=advice(report.findings, shown, is_bundle=is_bundle, alone=no_ledger),
         )
 
 
@@ -155,12 +159,17 @@ def _show(report: Report, format: Format | None, *, is_bundle: bool) -> None:
     show(Output(document, tables), format)
 
 
-def advice(findings: list[Finding], place: str, *, is_bundle: bool) -> str:
-    """What helps with the worst of the findings: what was changed by somebody before what only grew old."""
+def advice(findings: list[Finding], place: str, *, is_bundle: bool, alone: bool = False) -> str:
+    """What helps with the worst of the findings: what was changed by somebody before what only grew old.
+
+    Whoever looks at a tree `alone` may not be the one to renew it, and it may be of the past.
+    """
     causes = {_cause(found) for found in findings}
     if is_bundle:
         return "a bundle can't be mended or renewed; make a new one: waveledger tuf export WAVE|TAG DIR"
     worst = next(cause for cause in _ADVICE if cause in causes)
+    if alone and worst in _OLD:
+        return "who owns its ledger renews it; a tree of the past is looked at with the clock of then: --now TIME"
     return _ADVICE[worst].format(place=place)
 
 

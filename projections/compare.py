@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Table, inspect
 
 from ledger.domain.errors import LedgerError
 from ledger.domain.values import format_time, from_epoch
@@ -40,6 +40,9 @@ def differences(
     places = [columns.index(key) for key in keys]
     names = ", ".join(f'"{name}"' for name in columns)
     order = ", ".join(f'"{key}"' for key in keys)
+    if gone := _gone(live, table, columns):
+        yield from (Difference(projection, table.name, problem, {}) for problem in gone)
+        return
     sql = f"SELECT {names} FROM {table.name} ORDER BY {order}"
     there, wanted = bulk.streamed(live, sql), bulk.streamed(replay, sql)
     found, expected = next(there, None), next(wanted, None)
@@ -56,6 +59,15 @@ def differences(
         else:
             yield from _changed(projection, table.name, columns, found, expected)
             found, expected = next(there, None), next(wanted, None)
+
+
+def _gone(live: Connection, table: Table, columns: Sequence[str]) -> list[str]:
+    """What there is nothing of to compare: the table, or columns of it."""
+    looked_up = inspect(live)
+    if not looked_up.has_table(table.name):
+        return ["the table is missing"]
+    there = {column["name"] for column in looked_up.get_columns(table.name)}
+    return [f"the column {column} is missing" for column in columns if column not in there]
 
 
 def _changed(

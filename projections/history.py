@@ -26,8 +26,9 @@ _POSITIONS = (
 
 
 _STEPS = (
-    "SELECT h.position FROM fleet_device d JOIN fleet_history h ON h.dev = d.dev JOIN event e ON e.position = h.position "
-    "WHERE d.uuid = ? AND h.position <= ? AND e.topic IN (?, ?, ?) ORDER BY h.position"
+    "SELECT h.position FROM fleet_device d JOIN fleet_history h ON h.dev = d.dev "
+    "JOIN event e ON e.position = h.position WHERE d.uuid = ? AND h.position <= ? AND e.topic IN (?, ?, ?) "
+    "ORDER BY h.position"
 )
 _GROUP_ROLLOUTS = (
     "SELECT r.position, f.closed FROM release_wave w JOIN release_rollout r ON r.wave = w.wave AND r.full_group "

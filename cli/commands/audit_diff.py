@@ -43,7 +43,8 @@ def diff(ctx: typer.Context, a: _Moment, b: _Moment, format: FormatOption = None
     lines = [f"from position {first.position} ({when(first.now)}) to position {second.position} ({when(second.now)})"]
     if not found:
         between_ = abs(second.position - first.position)
-        lines.append(f"no tag, wave, metadata or device changed; {between_:,} events in between, see audit log")
+        events = "1 event" if between_ == 1 else f"{between_:,} events"
+        lines.append(f"no tag, wave, metadata or device changed; {events} in between, see audit log")
     show(Output(document, _tables(document, SECTIONS, whole=chosen(format) is Format.CSV), lines), format)
     for section in SECTIONS:
         if chosen(format) is Format.TABLE and len(document[section]) > MOST:

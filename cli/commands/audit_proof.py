@@ -73,6 +73,7 @@ def prove(
     checkpoint. A checkpoint is given by its size, if the ledger keeps it, or as a file. With -o the summary is printed.
 
     Example: waveledger audit prove 12 -o proof.json
+
     Example: waveledger audit prove --from /mnt/safe/2027-01.note -o grown.json
     """
     import orjson

@@ -63,7 +63,10 @@ def _moment(ctx: typer.Context, connection: Any, until: str | None) -> Moment:
 
 
 def _place(directory: Path | None) -> AbstractContextManager[Path | str]:
-    """Where to build: the directory that was named, or one that is gone afterwards. Raises: DirectoryNotEmpty, NotWritable."""
+    """Where to build: the directory that was named, or one that is gone afterwards.
+
+    Raises: DirectoryNotEmpty, NotWritable.
+    """
     from cli.errors import DirectoryNotEmpty, NotWritable
 
     if directory is None:

@@ -62,8 +62,21 @@ def verify(
     if len(found) == MOST:
         say(f"stopped at {MOST:,} findings")
     if found:
-        advice = "look at the first one; then compare with a backup, an export or a mirror, and restore what is whole"
-        raise ProblemsFound(count=len(found), what="the ledger", advice=advice)
+        raise ProblemsFound(count=len(found), what="the ledger", advice=_advice({finding.kind for finding in found}))
+
+
+_HISTORY = "look at the first one; then compare with a backup, an export or a mirror, and restore what is whole"
+_MENDED = {  # kinds that say nothing against the history itself
+    "projection": "the history is whole: waveledger projections rebuild makes its answers anew",
+    "database": "the history is whole: waveledger migrate puts back what protects it; find out who took it away",
+    "time": "set the clocks right, of the machines that record and of this one",
+}
+
+
+def _advice(kinds: set[str]) -> str:
+    """What helps: of what is wrong with the history first, and then of what only stands around it."""
+    known = [_MENDED[kind] for kind in _MENDED if kind in kinds]
+    return "; ".join(known) if kinds <= _MENDED.keys() else _HISTORY
 
 
 def _output(audit: Any, found: list[Finding], format_: Format, checkpoint: str | None) -> Output:

@@ -103,8 +103,8 @@ def show_device(
 
     with reading(ctx, at, questions.of_device(device)) as connection:
         found = query.show(connection, device)
-    if not found:
-        raise UnknownDevice(name=device[:100])
+        if not found:
+            raise UnknownDevice(name=device[:100])
     if len(found) > 1:
         raise AmbiguousDevice(count=len(found), name=device, uuids=", ".join(d.uuid for d in found[:20]))
     one = found[0]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.context import moment_of, reading_ledger, settings_of
+from cli.context import past, reading_ledger, settings_of
 from cli.options import At
 from cli.output import FormatOption, show
 
@@ -50,11 +50,8 @@ def _source(ctx: typer.Context, at: str | None, device: str) -> Iterator[Source]
         if at is None:
             yield Source.of_now(ledger)
             return
-        from projections.at import asked
-
-        moment = moment_of(ctx, ledger, at)
-        with asked(ledger, moment.position, question(device)) as past:
-            yield Source(past, ledger, moment.position)
+        with past(ctx, ledger, at, question(device)) as (tables, moment):
+            yield Source(tables, ledger, moment.position)
 
 
 def register(app: typer.Typer) -> None:

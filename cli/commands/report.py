@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from cli import completion, progress
-from cli.context import moment_of, reading_ledger, settings_of
+from cli.context import past, reading_ledger, settings_of
 from cli.options import At, Wave, group
 from ledger.store import events
 from projections import questions
@@ -220,8 +220,5 @@ def _built(ctx: typer.Context, at: str | None, kind: str, build: Callable[[Sourc
             # A clock that is behind the ledger must not hide its newest events: time never goes back in there either.
             now = max(settings_of(ctx).now, head.recorded_at)
             return build(Source(ledger, ledger, head.size, now, telemetry=True, progress=drawn))
-        from projections.at import asked
-
-        moment = moment_of(ctx, ledger, at)
-        with asked(ledger, moment.position, QUESTIONS[kind]) as past:
-            return build(Source(past, ledger, moment.position, moment.now, telemetry=False, progress=drawn))
+        with past(ctx, ledger, at, QUESTIONS[kind]) as (tables, moment):
+            return build(Source(tables, ledger, moment.position, moment.now, telemetry=False, progress=drawn))

@@ -11,6 +11,7 @@ Rules of this module:
 
 from __future__ import annotations
 
+from bisect import bisect
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,11 +32,32 @@ from ledger.tuf.online import OnlineKeys
 
 
 class NoCheckpoint(NotFound):
-    """No checkpoint of that size or above is kept, and the key that could sign one is not here."""
+    """No checkpoint was ever signed, and the key that could sign one is not here."""
 
-    message = "there is no checkpoint of {wanted}"
+    message = "there is no checkpoint of this ledger yet"
     hint = "waveledger tuf publish signs one, where the online keys are; or name them with WAVELEDGER_ONLINE_KEYS"
-    wanted: str
+
+
+class NoCheckpointOfSize(NotFound):
+    """The ledger keeps no checkpoint of that size."""
+
+    message = "the ledger keeps no checkpoint of size {size}"
+    hint = "it keeps those of the sizes {kept}; any other is given as the file that it is kept in"
+    size: int
+    kept: str
+
+
+class NotCovered(NotFound):
+    """A checkpoint is older than what is to be proven under it."""
+
+    message = "the checkpoint of size {size} says nothing about {what}"
+    hint = (
+        "leave --checkpoint out, or give a newer one. Without the ledger's key (WAVELEDGER_ONLINE_KEYS) the newest is "
+        "the one of size {newest} that is kept; waveledger tuf publish signs a newer one"
+    )
+    size: int
+    what: str
+    newest: int
 
 
 class HistoryChanged(StorageFailure):
@@ -100,25 +122,40 @@ def newest_checkpoint(tree: Tree, keys: OnlineKeys | None) -> Checkpoint:
         except OnlineKeyMissing:
             pass  # this machine signs other things
     if tree.newest is None:
-        raise NoCheckpoint(wanted="this ledger yet")
+        raise NoCheckpoint
     return tree.newest
 
 
 def kept_checkpoint(connection: Connection, size: int) -> Checkpoint:
-    """A checkpoint that the ledger keeps. Raises: NoCheckpoint, NoteDamaged."""
+    """A checkpoint that the ledger keeps. Raises: NoCheckpointOfSize, NoteDamaged."""
     found = events.checkpoint_of(connection, size)
     if found is None:
-        raise NoCheckpoint(wanted=f"size {size} in the ledger")
+        raise NoCheckpointOfSize(size=size, kept=_sizes(connection, size))
     return note.parse_note(found.note)
+
+
+def _sizes(connection: Connection, near: int) -> str:
+    """The sizes of the checkpoints that are kept, in words; of many those around the one that was asked for."""
+    sizes = [kept.size for kept in events.checkpoints(connection)]
+    place = bisect(sizes, near)
+    shown = sizes[max(place - 5, 0) : place + 5]
+    told = ", ".join(map(str, shown)) or "none yet"
+    more = len(sizes) - len(shown)
+    return f"{told} and {more:,} others" if more else told
+
+
+def _newest_size(connection: Connection) -> int:
+    found = events.newest_checkpoint(connection)
+    return found.size if found else 0
 
 
 def inclusion(connection: Connection, row: Row, checkpoint: Checkpoint) -> dict[str, Any]:
     """The proof that an event is in the ledger that the checkpoint is about.
 
-    Raises: NoCheckpoint, when the event is newer than the checkpoint; CheckpointOfAnotherHistory.
+    Raises: NotCovered, when the event is newer than the checkpoint; CheckpointOfAnotherHistory.
     """
     if row.position > checkpoint.size:
-        raise NoCheckpoint(wanted=f"position {row.position} yet, the newest is of size {checkpoint.size}")
+        raise NotCovered(size=checkpoint.size, what=f"position {row.position}", newest=_newest_size(connection))
     _require_same(connection, checkpoint)
     leaves = events.leaves(connection, checkpoint.size)
     path = merkle.inclusion_proof(leaves, row.position - 1, checkpoint.size)
@@ -138,9 +175,10 @@ def inclusion(connection: Connection, row: Row, checkpoint: Checkpoint) -> dict[
 
 
 def consistency(connection: Connection, old: Checkpoint, new: Checkpoint) -> dict[str, Any]:
-    """The proof that between two checkpoints the ledger only grew. Raises: NoCheckpoint, CheckpointOfAnotherHistory."""
+    """The proof that between two checkpoints the ledger only grew. Raises: NotCovered, CheckpointOfAnotherHistory."""
     if old.size > new.size:
-        raise NoCheckpoint(wanted=f"size {old.size} or above yet, the newest is of size {new.size}")
+        what = f"what came after it: the older one is of size {old.size}"
+        raise NotCovered(size=new.size, what=what, newest=_newest_size(connection))
     for checkpoint in (old, new):
         _require_same(connection, checkpoint)
     path = merkle.consistency_proof(events.leaves(connection, new.size), old.size, new.size)

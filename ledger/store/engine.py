@@ -29,6 +29,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from ledger.store import postgresql, turns
 from ledger.store.bulk import is_postgresql, query
 from ledger.store.errors import (
+    OTHER_TABLES,
     BadStoreUrl,
     NetworkFileSystem,
     StoreBusy,
@@ -314,8 +315,7 @@ def _translate(error: BaseException | None, store: str) -> StoreBusy | StoreUnre
         problem, advice = _PROBLEMS[code]
         return StoreUnreadable(store=store, problem=problem, advice=advice)
     if "no such table" in str(error) or "no such column" in str(error):
-        advice = "the store has other tables than this version's: see `waveledger migrate`"
-        return StoreUnreadable(store=store, problem=str(error), advice=advice)
+        return StoreUnreadable(store=store, problem=str(error), advice=OTHER_TABLES)
     return None
 
 

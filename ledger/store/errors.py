@@ -7,6 +7,11 @@ from __future__ import annotations
 
 from ledger.domain.errors import Conflict, StorageFailure
 
+OTHER_TABLES = (
+    "a table is not this version's: waveledger audit verify says whether only a projection is, which waveledger "
+    "projections rebuild makes anew; waveledger migrate brings an older store up to date"
+)
+
 
 class BadStoreUrl(StorageFailure):
     """The store's URL names no kind of store that this version can open."""

@@ -81,7 +81,7 @@ def _on_sqlite(connection: Connection) -> Iterator[Gap]:
     ours = {_name(sql) for sql in triggers.SQLITE}
     for name, kind, _, table in there:
         if kind != "trigger" or name not in ours:
-            yield Gap(name, f"a {kind} on {table} that waveledger did not make")
+            yield Gap(name, f"a {kind}{f' on {table}' if kind == 'trigger' else ''} that waveledger did not make")
 
 
 def _made_on_sqlite(connection: Connection) -> list[tuple[str, str, str, str]]:

@@ -26,7 +26,7 @@ from sqlalchemy.exc import ArgumentError, InvalidRequestError, NoSuchModuleError
 
 from ledger.store import foreign
 from ledger.store.bulk import query
-from ledger.store.errors import BadStoreUrl, DriverMissing, StoreBusy, StoreContended, StoreUnreadable
+from ledger.store.errors import OTHER_TABLES, BadStoreUrl, DriverMissing, StoreBusy, StoreContended, StoreUnreadable
 
 DRIVERS = ("postgresql", "postgresql+psycopg")
 LEDGER = "waveledger"
@@ -73,8 +73,8 @@ class _Problem(NamedTuple):
 # By SQLSTATE, or its class of two characters. {detail} is the server's first line.
 _BY_CODE = {
     "42501": _Problem("access was denied: {detail}", _GRANTS),
-    "42P01": _Problem("{detail}", "the store has other tables than this version's: see `waveledger migrate`"),
-    "42703": _Problem("{detail}", "the store has other tables than this version's: see `waveledger migrate`"),
+    "42P01": _Problem("{detail}", OTHER_TABLES),
+    "42703": _Problem("{detail}", OTHER_TABLES),
     "25006": _Problem("it is read-only", "connect to the primary server, not to a standby"),
     "53100": _Problem("the server's disk is full", "free some space there; " + _NOT_RECORDED),
     "53200": _Problem("the server is out of memory", _NOT_RECORDED),

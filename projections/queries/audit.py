@@ -87,7 +87,7 @@ def nothing_about(connection: Connection, wanted: Filter) -> str | None:
     for name in ("wave", "tag", "device", "actor"):
         value = getattr(wanted, name)
         if value is not None:
-            alone = Filter(**{name: value}, at=wanted.at)  # type: ignore[arg-type]  # a filter that is a text
+            alone = Filter(**{name: value}, at=wanted.at)
             if not page(connection, alone, limit=1, number=1).rows:
                 return name
     return None

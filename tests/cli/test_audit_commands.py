@@ -124,7 +124,7 @@ def test_without_the_ledgers_key(ours: Any) -> None:
     assert int(came.out.splitlines()[1]) < position
     late = ours.quick("audit", "prove", str(position), env={"WAVELEDGER_ONLINE_KEYS": "nowhere"})
     assert late.rc == 4
-    assert f"position {position} yet" in late.err
+    assert f"says nothing about position {position}" in late.err
 
 
 def test_no_checkpoint_at_all(imported: Callable[..., Any], tmp_path: Path) -> None:
@@ -174,7 +174,9 @@ def test_proofs_between_kept_checkpoints(ours: Any) -> None:
     assert ours.ask("audit", "prove", "--from", first, "--checkpoint", last)["kind"] == "consistency"
     assert ours.ask("audit", "prove", "2", "--checkpoint", last)["size"] == sizes[-1]
     assert ours.quick("audit", "prove", "--from", last, "--checkpoint", first).rc == 4
-    assert ours.quick("audit", "prove", "--from", "1").rc == 4
+    unknown = ours.quick("audit", "prove", "--from", "1")
+    assert unknown.rc == 4
+    assert f"it keeps those of the sizes {', '.join(map(str, sizes))}" in unknown.err
     assert ours.quick("audit", "prove", "999999").rc == 4
     assert ours.quick("audit", "prove").rc == 2
     assert ours.quick("audit", "prove", "3", "--from", first).rc == 2
@@ -361,3 +363,57 @@ def test_a_proof_that_does_not_hold_is_an_answer_in_json(ours: Any) -> None:
     assert found.rc == 6
     assert found.json["ok"] is False
     assert found.json["problem"] in found.err
+
+
+@pytest.mark.parametrize(
+    ("statement", "found", "hint"),
+    [
+        ("UPDATE fleet_device SET name = 'x' WHERE dev = 3", "name is 'x'", "projections rebuild"),
+        ("DROP TABLE fleet_member", "the table is missing", "projections rebuild"),
+        ("ALTER TABLE release_wave DROP COLUMN reason", "the column reason is missing", "projections rebuild"),
+        ("SELECT 1", "database", "waveledger migrate puts back"),
+        ("UPDATE event SET actor = 'x' WHERE position = 4", "leaf", "compare with a backup"),
+    ],
+)
+def test_the_hint_is_about_what_was_found(ours: Any, statement: str, found: str, hint: str) -> None:
+    """What only stands around the history is mended in place; a history that was changed is not."""
+    tamper(ours.store, statement)
+    if "event" not in statement and "SELECT" not in statement:
+        ours.do("migrate")  # the triggers that were taken away are back
+    done = ours.quick("audit", "verify")
+
+    assert done.rc == 6
+    assert found in done.out
+    assert hint in done.err
+
+
+def test_a_table_that_is_gone_is_named_with_what_makes_it_anew(ours: Any) -> None:
+    """A command that needs it ends with 7 and says how to find out; projections verify names it; a rebuild makes it."""
+    tamper(ours.store, "DROP TABLE fleet_member")
+    done = ours.quick("status")
+    verified = ours.quick("projections", "verify", "--format", "json")
+
+    assert verified.rc == 6
+    assert [(f["table"], f["problem"]) for f in verified.json["findings"]] == [("fleet_member", "the table is missing")]
+    assert done.rc == 7
+    assert "waveledger projections rebuild" in done.err
+    ours.do("projections", "rebuild")
+    assert ours.ask("status")["devices"]["total"] > 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("waves", "show", "v48"),
+        ("devices", "show", "gw-001"),
+        ("report", "wave", "v48"),
+        ("waves", "status", "v48"),
+    ],
+)
+def test_what_was_not_there_yet_is_said_of_that_moment(ours: Any, command: tuple[str, ...]) -> None:
+    """Not found, as of the moment that was asked about; without --at it is found."""
+    assert ours.do(*command).rc == 0
+    asked = ours.quick(*command, "--at", "4")
+
+    assert asked.rc == 4
+    assert "as of --at 4" in asked.err

@@ -119,9 +119,15 @@ class Travel:
         ]
 
     def answer(self, question: tuple[str, ...], at: str | None = None) -> str:
-        """What the command says: its exit code and its JSON, without what is no history."""
+        """What the command says: its exit code and its JSON, without what is no history.
+
+        An error says of which moment it is, and its hint has to do with that.
+        """
         came = self._run([*question, "--format", "json", *(("--at", at) if at else ())])
-        return f"exit {came.exit_code}: {came.stderr}" if came.exit_code else _without(came.stdout)
+        if not came.exit_code:
+            return _without(came.stdout)
+        told = "\n".join(line for line in came.stderr.splitlines() if not line.startswith("hint: "))
+        return f"exit {came.exit_code}: {told.removesuffix(f', as of --at {at}')}"
 
     def run(self, *arguments: str) -> None:
         """A command that must end well."""
