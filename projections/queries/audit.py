@@ -47,8 +47,8 @@ _OF_WAVE = (
     "UNION SELECT p.position FROM fleet_name n JOIN fleet_wave f ON f.wave = n.id "
     "JOIN release_wave w ON w.wave = n.name JOIN event p ON p.stream = 'publication:production:' || w.tag "
     "AND p.position > coalesce((SELECT min(r.position) FROM release_rollout r WHERE r.wave = w.wave), f.closed) "
-    "AND (f.closed IS NULL OR p.position <= (SELECT min(q.position) FROM event q "
-    "WHERE q.stream = 'publication:production:' || w.tag AND q.position > f.closed)) "
+    "AND (f.closed IS NULL OR p.position <= coalesce((SELECT min(q.position) FROM event q "
+    "WHERE q.stream = 'publication:production:' || w.tag AND q.position > f.closed), f.closed)) "
     "WHERE n.kind = 'wave' AND n.name = :wave"
 )
 _OF_TAG = (

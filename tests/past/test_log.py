@@ -13,9 +13,10 @@ from ledger.store import events
 from ledger.store.events import Row
 from projections.queries import audit
 from projections.queries.audit import Filter
+from projections.tuf.destination import Directory
 from tests.past.travel import Travel
 from tests.stores import about_files
-from tests.support import Factory
+from tests.support import Factory, device
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +130,23 @@ def test_a_wave_has_its_own_its_rollouts_and_what_it_did_to_its_tag(told: Travel
         assert publications == list(about(told, name, wave.tag))
         published += len(publications)
     assert published > 3
+
+
+def test_a_wave_that_ended_has_its_publications_before_the_next_one(simple: Factory, tmp_path: Path) -> None:
+    """Nothing was published since it ended: what was published before is there all the same."""
+    factory = simple.copy(tmp_path / "ledger.db")
+    factory.build(1)
+    factory.register(device("a"))
+    factory.init("w", 1)
+    factory.rollout("w", uuids=["a"])
+    factory.publish(Directory(tmp_path / "public"))
+    factory.complete("w")
+    with factory.ledger.reading() as connection:
+        found = audit.page(connection, Filter(wave="w"), limit=100, number=1).rows
+
+    assert [row.topic for row in found].count("metadata.published/1") == 1
+    assert found[-1].topic == "tag.wave-closed/1"
+    factory.close()
 
 
 def about(told: Travel, wave: str, tag: str) -> Iterator[Row]:
