@@ -1,4 +1,4 @@
-"""What is not as it was: tags, waves, metadata and devices at two positions.
+"""What is not as it was at two positions: tags, waves, metadata, devices, members, CI targets and keys.
 
 Rules of this module:
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import orjson
 from sqlalchemy import Connection, text
 
 from ledger.garbage import uncollected
@@ -20,7 +21,10 @@ from projections import at, runner
 from projections.queries import devices, status, targets, waves
 from projections.questions import EVERYTHING
 
-SECTIONS = ("tags", "waves", "metadata", "devices")
+SECTIONS = ("tags", "waves", "metadata", "devices", "members", "targets", "keys")
+_MEMBERS = "SELECT member, role FROM release_member ORDER BY member"
+_CI_TARGETS = "SELECT name, number, hardware_id, body FROM release_ci_target ORDER BY name"
+_NEWEST_ROOTS = "SELECT repository, metadata FROM release_root ORDER BY repository, version"
 _Facts = dict[str, Any]
 _Answers = dict[str, dict[str, _Facts]]
 
@@ -81,6 +85,9 @@ def _answers(past: Connection, uuids: Sequence[str]) -> _Answers:
         "waves": _waves(past),
         "metadata": _metadata(past),
         "devices": {row.uuid: _device(row) for row in devices.of(past, uuids)},
+        "members": {name: {"role": role} for name, role in past.execute(text(_MEMBERS)).all()},
+        "targets": _ci_targets(past),
+        "keys": _keys(past),
     }
 
 
@@ -127,6 +134,32 @@ def _metadata(past: Connection) -> dict[str, _Facts]:
     }
     roots = past.execute(text("SELECT repository, max(version), max(expires) FROM release_root GROUP BY repository"))
     return found | {f"root/{name}": {"version": version, "expires": expires} for name, version, expires in roots}
+
+
+def _ci_targets(past: Connection) -> dict[str, _Facts]:
+    """CI's targets, and what is new in their bodies as the digest of the file."""
+    found: dict[str, _Facts] = {
+        name: {"number": number, "hardware_id": hardware, "tags": [], **_file(body)}
+        for name, number, hardware, body in past.execute(text(_CI_TARGETS)).all()
+    }
+    for tag, name in past.execute(text("SELECT tag, name FROM release_ci_tag ORDER BY tag, name")).all():
+        found[name]["tags"].append(tag)
+    return found
+
+
+def _file(body: str) -> _Facts:
+    target = orjson.loads(body)
+    return {"length": target["length"], "sha256": target["hashes"].get("sha256")}
+
+
+def _keys(past: Connection) -> dict[str, _Facts]:
+    """The keys of each role, as the newest root of each repository names them."""
+    roots: dict[str, str] = dict(past.execute(text(_NEWEST_ROOTS)).all())
+    return {
+        f"{repository}/{role}": {"threshold": of["threshold"], "keyids": sorted(of["keyids"])}
+        for repository, root in roots.items()
+        for role, of in orjson.loads(root)["signed"]["roles"].items()
+    }
 
 
 def _device(row: devices.DeviceRow) -> _Facts:

@@ -9,13 +9,14 @@ import typer
 from cli.context import moment_of, reading_ledger
 from cli.output import Format, FormatOption, Output, Table, chosen, say, show, when
 
+_TITLES = {"targets": "CI targets"}
 MOST = 20  # lines of a section for people
 
 _Moment = Annotated[str, typer.Argument(metavar="POSITION|TIME", help="A position, or a time (RFC 3339).")]
 
 
 def diff(ctx: typer.Context, a: _Moment, b: _Moment, format: FormatOption = None) -> None:
-    """Show what changed between two moments: tags, waves, published metadata and devices.
+    """Show what changed between two moments: tags, waves, published metadata, devices, members, CI targets and keys.
 
     A moment is a position or a time (RFC 3339). Devices are named that an event was about in between; how many are
     offered what is told with the tags.
@@ -44,7 +45,7 @@ def diff(ctx: typer.Context, a: _Moment, b: _Moment, format: FormatOption = None
     if not found:
         between_ = abs(second.position - first.position)
         events = "1 event" if between_ == 1 else f"{between_:,} events"
-        lines.append(f"no tag, wave, metadata or device changed; {events} in between, see audit log")
+        lines.append(f"nothing that is compared changed; {events} in between, see audit log")
     show(Output(document, _tables(document, SECTIONS, whole=chosen(format) is Format.CSV), lines), format)
     for section in SECTIONS:
         if chosen(format) is Format.TABLE and len(document[section]) > MOST:
@@ -60,7 +61,9 @@ def _tables(document: dict[str, Any], sections: tuple[str, ...], *, whole: bool)
         every = [(section, name, how) for section in sections for name, how in rows[section]]
         return [Table(["what", "name", "change"], every)]
     return [
-        Table(["name", "change"], rows[section][:MOST], section.capitalize()) for section in sections if rows[section]
+        Table(["name", "change"], rows[section][:MOST], _TITLES.get(section, section.capitalize()))
+        for section in sections
+        if rows[section]
     ]
 
 
@@ -69,7 +72,15 @@ def _how(before: dict[str, Any] | None, after: dict[str, Any] | None) -> str:
         return "new: " + ", ".join(f"{_word(n)} {_text(v)}" for n, v in (after or {}).items() if v not in (None, [], 0))
     if after is None:
         return "gone"
-    return ", ".join(f"{_word(name)}: {_text(value)} -> {_text(after[name])}" for name, value in before.items())
+    return ", ".join(f"{_word(name)}: {_step(value, after[name])}" for name, value in before.items())
+
+
+def _step(before: Any, after: Any) -> str:
+    """Of a list, what came and what went: both may be long, and most of them the same."""
+    if not (isinstance(before, list) and isinstance(after, list)):
+        return f"{_text(before)} -> {_text(after)}"
+    came, went = ([entry for entry in one if entry not in other] for one, other in ((after, before), (before, after)))
+    return " ".join([*(f"+{entry}" for entry in came), *(f"-{entry}" for entry in went)])
 
 
 def _word(name: str) -> str:
@@ -83,7 +94,7 @@ def _text(value: Any) -> str:
         case bool():
             return "yes" if value else "no"
         case list():
-            return "+".join(map(str, value)) or "none"
+            return " ".join(map(str, value)) or "none"
     return str(value)
 
 

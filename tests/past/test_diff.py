@@ -9,6 +9,8 @@ from typing import Any
 import orjson
 import pytest
 
+from cli.commands.audit_diff import _step
+from projections.difference import SECTIONS
 from tests.past.travel import Travel
 from tests.support import Factory
 
@@ -70,7 +72,7 @@ def test_the_other_way_round_says_the_opposite(told: Travel) -> None:
     """Before and after change places."""
     there, back = ask(told, "audit", "diff", "22", "40"), ask(told, "audit", "diff", "40", "22")
 
-    for section in ("tags", "waves", "metadata", "devices"):
+    for section in SECTIONS:
         turned = [{"name": d["name"], "before": d["after"], "after": d["before"]} for d in back[section]]
         assert there[section] == turned
 
@@ -79,4 +81,28 @@ def test_between_a_moment_and_itself_there_is_nothing(told: Travel) -> None:
     """No section has an entry."""
     found = ask(told, "audit", "diff", "30", "30")
 
-    assert [found[section] for section in ("tags", "waves", "metadata", "devices")] == [[]] * 4
+    assert [found[section] for section in SECTIONS] == [[]] * len(SECTIONS)
+
+
+def test_members_targets_and_keys_are_as_their_commands_have_them(told: Travel) -> None:
+    """From nothing to a moment, all of them are new, with the facts of that moment."""
+    last = told.position()
+    found = ask(told, "audit", "diff", "1", str(last))
+    members = ask(told, "members", "list", at=last)["members"]
+    targets = ask(told, "targets", "list", at=last)["targets"]
+    roles = ask(told, "keys", "tuf", "show-root", "--prod", at=last)["signed"]["roles"]
+
+    assert [(d["name"], d["before"], d["after"]["role"]) for d in found["members"]] == [
+        (member["name"], None, member["role"]) for member in members
+    ]
+    assert {d["name"]: d["after"]["number"] for d in found["targets"]} == {t["name"]: t["version"] for t in targets}
+    assert {d["name"].removeprefix("production/"): d["after"] for d in found["keys"] if "production" in d["name"]} == {
+        name: {"threshold": role["threshold"], "keyids": sorted(role["keyids"])} for name, role in roles.items()
+    }
+
+
+def test_of_a_list_is_told_what_came_and_what_went() -> None:
+    """In words; the JSON has both lists."""
+    assert _step(["a", "b"], ["b", "c", "d"]) == "+c +d -a"
+    assert _step(None, ["a"]) == "none -> a"
+    assert _step(7, 8) == "7 -> 8"
