@@ -33,14 +33,9 @@ def of_device(device: DeviceRow) -> dict[str, Any]:
     }
 
 
+EVENT = ("position", "stream", "version", "topic", "recorded_at", "actor", "summary")
+
+
 def of_event(row: Row, summary: str) -> dict[str, Any]:
     """An event with its line of text, without its payload."""
-    return {
-        "position": row.position,
-        "stream": row.stream,
-        "version": row.version,
-        "topic": row.topic,
-        "recorded_at": when(row.recorded_at),
-        "actor": row.actor,
-        "summary": summary,
-    }
+    return dict(zip(EVENT, (*row[:4], when(row.recorded_at), row.actor, summary), strict=True))

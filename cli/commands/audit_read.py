@@ -9,7 +9,7 @@ import typer
 from cli import documents
 from cli.context import moment_of, reading_ledger
 from cli.options import MOST, At, Limit, Page
-from cli.output import Format, FormatOption, Output, Table, chosen, put, say, show, when
+from cli.output import Format, FormatOption, Output, Table, chosen, put, say, show
 
 _LISTS = {  # where to look for a name that a filter did not find
     "wave": ("about wave", "waveledger waves list shows the waves"),
@@ -62,13 +62,18 @@ def log(
             raise NoSuchEvents(what=f"{what} {getattr(wanted, unknown)!r}", lists=lists)
         size = moment.position if moment else events.head(connection).size
         root = events.frontier_at(connection, size).root()
+    lines = [documents.of_event(row, query.summary(row)) for row in found.rows]
     document = {
-        "events": [documents.of_event(row, query.summary(row)) for row in found.rows],
+        "events": lines,
         "head": {"position": size, "root": root.hex()},
         "next": found.next,
     }
-    rows = [(row.position, when(row.recorded_at), row.actor, query.summary(row)) for row in found.rows]
-    show(Output(document, [Table(["position", "recorded at", "actor", "what"], rows)]), format)
+    if chosen(format) is Format.CSV:
+        table = Table(documents.EVENT, [tuple(line.values()) for line in lines])
+    else:
+        rows = [(line["position"], line["recorded_at"], line["actor"], line["summary"]) for line in lines]
+        table = Table(["position", "recorded at", "actor", "what"], rows)
+    show(Output(document, [table]), format)
     if not found.rows:
         say("no event matches" if page == 1 else f"there is no page {page}")
     if found.next:

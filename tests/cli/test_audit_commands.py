@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -417,3 +418,11 @@ def test_what_was_not_there_yet_is_said_of_that_moment(ours: Any, command: tuple
 
     assert asked.rc == 4
     assert "as of --at 4" in asked.err
+
+
+def test_the_log_is_the_same_in_json_and_csv(audited: Any) -> None:
+    """Every field of every event, under the same names."""
+    rows = list(csv.DictReader(audited.do("audit", "log", "--format", "csv").out.splitlines()))
+    found = audited.ask("audit", "log")["events"]
+
+    assert rows == [{name: str(value) for name, value in line.items()} for line in found]
