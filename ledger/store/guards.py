@@ -50,9 +50,12 @@ _OWNERS = f"""SELECT c.relname, pg_catalog.pg_get_userbyid(c.relowner)
     WHERE n.nspname IN ('{LEDGER}', '{PROJECTIONS}') AND c.relkind = 'r' AND c.relowner <> n.nspowner ORDER BY 1"""
 _RIGHTS = f"""SELECT c.relname, a.privilege_type,
         CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.pg_get_userbyid(a.grantee) END
-    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace,
-        pg_catalog.aclexplode(c.relacl) a
-    WHERE n.nspname = '{LEDGER}' AND a.grantee <> c.relowner AND a.privilege_type <> 'SELECT' ORDER BY 1, 2, 3"""
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        JOIN (SELECT oid AS of, relacl AS acl FROM pg_catalog.pg_class UNION ALL
+            SELECT attrelid, attacl FROM pg_catalog.pg_attribute WHERE NOT attisdropped) granted ON granted.of = c.oid,
+        pg_catalog.aclexplode(granted.acl) a
+    WHERE n.nspname = '{LEDGER}' AND a.grantee <> c.relowner AND a.privilege_type <> 'SELECT'
+    GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"""  # of the table, or of columns of it
 
 
 class Gap(NamedTuple):

@@ -159,7 +159,9 @@ GRANTS = (
 # Who else may write to them: an application's role of before, say. Who may only read is somebody's wish.
 OTHERS = """
 SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, aclexplode(c.relacl) a
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN (SELECT oid AS of, relacl AS acl FROM pg_class UNION ALL SELECT attrelid, attacl FROM pg_attribute) granted
+        ON granted.of = c.oid, aclexplode(granted.acl) a
 WHERE n.nspname = 'waveledger' AND a.grantee <> c.relowner AND a.privilege_type <> 'SELECT'
     AND (a.grantee = 0 OR pg_get_userbyid(a.grantee) <> ?)"""
 REVOKE = "REVOKE INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER ON ALL TABLES IN SCHEMA waveledger FROM {role}"

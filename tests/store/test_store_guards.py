@@ -54,7 +54,7 @@ ON_SQLITE = {
         "CREATE TRIGGER steal AFTER INSERT ON fleet_device BEGIN DELETE FROM fleet_device; END",
         "steal", "a trigger on fleet_device that waveledger did not make",
     ),
-    "a view of others": ("CREATE VIEW steal AS SELECT 1", "steal", "a view on steal that waveledger did not make"),
+    "a view of others": ("CREATE VIEW steal AS SELECT 1", "steal", "a view that waveledger did not make"),
 }  # fmt: skip
 
 
@@ -128,6 +128,7 @@ ON_POSTGRESQL = {
         "event_is_next", "others than its owner may execute it", True,
     ),
     "a table of another": ("ALTER TABLE head OWNER TO bob", "head", "it belongs to bob", False),
+    "a right of another on a column": ("GRANT UPDATE (actor) ON event TO bob", "event", "bob may UPDATE it", True),
     "a right of another": ("GRANT UPDATE ON head TO bob", "head", "bob may UPDATE it", True),
     "a right of everybody": ("GRANT INSERT ON event TO PUBLIC", "event", "PUBLIC may INSERT it", True),
     "a right too many of the application's": (
