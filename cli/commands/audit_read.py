@@ -12,7 +12,6 @@ from cli.options import MOST, At, Limit, Page
 from cli.output import Format, FormatOption, Output, Table, chosen, put, say, show
 
 _LISTS = {  # where to look for a name that a filter did not find
-    "wave": ("about wave", "waveledger waves list shows the waves"),
     "tag": ("about tag", "waveledger status shows the tags"),
     "device": ("about device", "waveledger devices list shows the fleet; a name of the past is found with --at"),
     "actor": ("by", "waveledger report activity shows who did what"),
@@ -41,6 +40,7 @@ def log(
     """
     from cli.errors import NoSuchEvents
     from ledger.domain.values import parse_time, to_epoch
+    from ledger.domain.wave import UnknownWave
     from ledger.store import events
     from projections.queries import audit as query
 
@@ -58,6 +58,8 @@ def log(
         )
         found = query.page(connection, wanted, limit=limit, number=page)
         if not found.rows and page == 1 and (unknown := query.nothing_about(connection, wanted)):
+            if unknown == "wave":
+                raise UnknownWave(wave=str(wave))
             what, lists = _LISTS[unknown]
             raise NoSuchEvents(what=f"{what} {getattr(wanted, unknown)!r}", lists=lists)
         size = moment.position if moment else events.head(connection).size

@@ -340,7 +340,7 @@ def test_rows_that_differ_are_told_with_their_times(ours: Any) -> None:
 @pytest.mark.parametrize(
     ("option", "told"),
     [
-        ("--wave", "no event is about wave 'nobody'"),
+        ("--wave", "there is no wave nobody"),
         ("--tag", "no event is about tag 'nobody'"),
         ("--device", "no event is about device 'nobody'"),
         ("--actor", "no event is by 'nobody'"),

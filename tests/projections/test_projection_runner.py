@@ -16,6 +16,7 @@ from ledger.application.resign import Versions
 from ledger.session import Ledger
 from ledger.store import engine as store
 from projections import runner
+from projections.compare import readable
 from projections.tables import NEW
 from tests import stores
 from tests.support import DAY, Factory, device
@@ -244,7 +245,8 @@ def test_verify_finds_what_no_event_gives(lived: Factory, table: str) -> None:
         if kind == "change" and free is not None:
             assert found[0].field == free.name
             assert found[0].problem.startswith(f"{free.name} is ")
-            assert found[0].problem.partition(",")[0].strip("'").endswith("77777")
+            told = found[0].problem.partition(",")[0].strip("'")
+            assert told.endswith(str(readable(free.name, 77777)))
         else:
             problems = {"delete": "this row is missing", "add": "no event gives this row"}
             assert found[0].problem == problems[kind]
