@@ -39,6 +39,24 @@ def test_waves_of_all_time(story: Story) -> None:
 
 
 @pytest.mark.parametrize(
+    ("hours", "median"), [((5,), 5), ((1, 5), 3), ((1, 2, 30), 2), ((8, 1, 2, 30), 5)], ids=["1", "2", "3", "4"]
+)
+def test_the_median_of_an_even_number_lies_between_the_middle_two(
+    factory: Factory, hours: tuple[int, ...], median: int
+) -> None:
+    """Half of the waves took as long or less, half as long or more."""
+    for number, took in enumerate(hours, start=1):
+        factory.build(number)
+        factory.init(f"w{number}", number)
+        factory.wait(took * HOUR)
+        factory.complete(f"w{number}")
+    report = ask(factory, builders("", "release")["waves"])
+
+    assert report.outcomes.median_to_complete == Span(median * HOUR)
+    assert report.outcomes.median_to_cancel is None
+
+
+@pytest.mark.parametrize(
     ("since", "until", "names"),
     [(0, 0, []), (0, 1, ["v7"]), (25, 30, ["v7"]), (26, 47, []), (26, 48, ["v8"]), (10, 49, ["v7", "v8"])],
 )
