@@ -45,8 +45,11 @@ def counted(count: int, noun: str) -> str:
 
 
 def part(count: int, whole: int) -> str:
-    """A part of a whole in percent, rounded down, so that 100 % is all of it; empty of nothing."""
-    return f"{100 * count // whole} %" if whole else ""
+    """A part of a whole in percent, rounded down, so that 100 % is all of it and 0 % none; empty of nothing."""
+    if not whole:
+        return ""
+    percent = 100 * count // whole
+    return "under 1 %" if count and not percent else f"{percent} %"
 
 
 def when_over(seconds: Span | None) -> str:
