@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cli.reports import words
-from cli.reports.page import Bar, Column, Fact, Lane, LaneChart, Page, Section
-from cli.reports.pages.parts import MOST_LANES, named
+from cli.reports.page import Bar, Column, Fact, Lane, LaneChart, Page, Said, Section
+from cli.reports.pages.parts import MOST_LANES, listed
 from projections.reports.expiry import Expiring, ExpiryReport
 
 _STATES = {"expired": "expired", "renew": "renew now", "fresh": "fresh"}
@@ -18,6 +18,7 @@ def page(report: ExpiryReport) -> Page:
     columns = [
         Column("what", "What"),
         Column("kind", "Kind"),
+        Column("since", ""),
         Column("expires", "Expires"),
         Column("left_seconds", "Left", numeric=True),
         Column("state", "State"),
@@ -25,7 +26,7 @@ def page(report: ExpiryReport) -> Page:
         Column("groups", "Of groups"),
     ]
     rows = [
-        (one.what, one.kind, one.expires, one.left, _STATES[one.state], one.devices, _groups(one))
+        (one.what, one.kind, one.since, one.expires, one.left, _state(one), one.devices, _groups(one))
         for one in report.expiring
     ]
     until = f" up to {words.moment(report.until)} UTC" if report.until is not None else ""
@@ -47,8 +48,13 @@ def page(report: ExpiryReport) -> Page:
     )
 
 
-def _groups(one: Expiring) -> str | None:
-    return named(f"{hit.group or '(no group)'} {hit.devices}" for hit in one.groups)
+def _state(one: Expiring) -> Said:
+    return Said(one.state, _STATES[one.state])
+
+
+def _groups(one: Expiring) -> Said:
+    told = ", ".join(f"{hit.group or '(no group)'} {hit.devices:,}" for hit in one.groups)
+    return Said(one.groups, told or None)
 
 
 def _chart(report: ExpiryReport) -> LaneChart | None:
@@ -75,7 +81,13 @@ def _keys(report: ExpiryReport) -> Section:
         Column("expires", "Counts until"),
     ]
     rows = [
-        (key.repository, key.keyid, ", ".join(key.roles), "online" if key.online else "offline", key.expires)
+        (
+            key.repository,
+            key.keyid,
+            listed(key.roles),
+            Said(key.online, "online" if key.online else "offline"),
+            key.expires,
+        )
         for key in report.keys
     ]
     note = "A key has no expiry of its own: it counts until the root that lists it expires."

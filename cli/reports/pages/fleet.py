@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cli.reports import words
-from cli.reports.page import Column, Fact, Page, Section
+from cli.reports.page import Column, Fact, Page, Said, Section
 from cli.reports.pages.parts import in_period, share_section
 from projections.reports.fleet import FleetReport, Silence
 
@@ -68,8 +68,12 @@ def _silence(report: FleetReport) -> list[Section]:
     steps = Section(
         "silence",
         "When devices were last heard of",
-        [Column("within", "Last sign of life"), Column("devices", "Devices", numeric=True)],
-        [(_within(step), step.devices) for step in report.silence.steps],
+        [
+            Column("within_seconds", "Last sign of life"),
+            Column("never", ""),
+            Column("devices", "Devices", numeric=True),
+        ],
+        [(Said(step.within, _within(step)), step.never, step.devices) for step in report.silence.steps],
     )
     longest = Section(
         "longest",

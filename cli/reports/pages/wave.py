@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cli.reports import words
-from cli.reports.page import Bar, Column, CurveChart, Fact, Lane, LaneChart, Mark, Page, Section, Series
-from cli.reports.pages.parts import named
+from cli.reports.page import Bar, Column, CurveChart, Fact, Lane, LaneChart, Mark, Page, Said, Section, Series
 from projections.reports.wave import Rollout, WaveReport
 
 _WHAT = {
@@ -41,7 +40,10 @@ def page(report: WaveReport) -> Page:
                 "signatures",
                 "Offline signatures",
                 [Column("at", "When"), Column("by", "By"), Column("keyid", "Key"), Column("again", "What")],
-                [(s.at, s.by, s.keyid, "signed anew" if s.again else "signed") for s in report.signatures],
+                [
+                    (s.at, s.by, s.keyid, Said(s.again, "signed anew" if s.again else "signed"))
+                    for s in report.signatures
+                ],
             ),
             Section("targets", "New targets", [Column("name", "Target")], [(name,) for name in report.targets]),
             Section(
@@ -49,7 +51,7 @@ def page(report: WaveReport) -> Page:
                 "Pruned from production",
                 [Column("name", "Target")],
                 [(name,) for name in report.pruned_targets],
-                note=f"Numbers asked for: {named(map(str, wave.prune))}." if wave.prune else "",
+                note=f"Numbers asked for: {', '.join(map(str, wave.prune))}." if wave.prune else "",
             ),
         ],
     )
@@ -91,7 +93,7 @@ def _timeline(report: WaveReport) -> Section:
         report.basis.at,
         [Lane(f"{wave.name}, version {wave.version}", [bar], marks)],
     )
-    rows = [(m.position, m.at, m.by, _WHAT.get(m.what, m.what)) for m in report.timeline]
+    rows = [(m.position, m.at, m.by, Said(m.what, _WHAT.get(m.what, m.what))) for m in report.timeline]
     return Section("timeline", "Timeline", columns, rows, chart)
 
 
@@ -137,11 +139,16 @@ def _rollouts(report: WaveReport) -> Section:
     columns = [
         Column("at", "When"),
         Column("by", "By"),
-        Column("to", "To"),
+        Column("group", "To"),
+        Column("full_group", ""),
+        Column("listed", ""),
         Column("devices", "Devices", numeric=True),
         Column("reached", "Reached so far", numeric=True),
     ]
-    rows = [(one.at, one.by, _to(one), one.devices, one.reached) for one in report.rollouts]
+    rows = [
+        (one.at, one.by, Said(one.group, _to(one)), one.full_group, one.listed, one.devices, one.reached)
+        for one in report.rollouts
+    ]
     return Section("rollouts", "Rollouts", columns, rows)
 
 
