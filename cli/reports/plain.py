@@ -22,7 +22,8 @@ def tables(page: Page) -> tuple[list[str], list[Table]]:
     for section in (section.shown() for section in page.sections):
         if section.rows and not section.detail:
             columns = [column.title for column in section.columns]
-            found.append(Table(columns, [[_told(cell) for cell in row] for row in section.rows], section.title))
+            rows = [[_told(cell) for cell in row] for row in section.rows]
+            found.append(Table(columns, rows, section.title, note=section.note))
     return [page.title, page.lead, *made_from(page)], found
 
 

@@ -165,6 +165,25 @@ def test_the_releases_of_a_tag(story: Story) -> None:
     assert (report.now.devices, report.now.on_latest, report.now.on_orphan) == (7, 6, 1)
 
 
+def test_tag_and_fleet_have_one_newest(factory: Factory) -> None:
+    """In an active wave a device is on the newest with the wave's number, outside of it with production's."""
+    factory.build(7, 8)
+    factory.register(*[device(f"d{n}", "stable", "canary" if n < 3 else "europe") for n in range(8)])
+    factory.init("v7", 7, "stable")
+    factory.complete("v7")
+    factory.report(*[(f"d{n}", "arm64-lmp-7", factory.now) for n in range(7)])
+    factory.init("v8", 8, "stable")
+    factory.rollout("v8", group="canary")
+    factory.report(("d0", "arm64-lmp-8", factory.now))
+    build = builders("v8", "stable")
+    tag, fleet = ask(factory, build["tag"]), ask(factory, build["fleet"])
+
+    assert [(row.kind, row.latest, row.on_latest) for row in fleet.offered if row.tag == "stable"] == [
+        ("production", 7, 4), ("wave", 8, 1),
+    ]  # fmt: skip
+    assert (tag.now.latest, tag.now.devices, tag.now.on_latest, tag.now.on_orphan) == (7, 8, 5, 0)
+
+
 def test_versions_over_time(story: Story) -> None:
     """A tag's devices by version from each change on; while its wave is active, its number is no orphan."""
     report = story.ask("tag")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from cli.reports import words
 from cli.reports.page import Column, Fact, Page, Said, Section
-from cli.reports.pages.parts import in_period, share_section
+from cli.reports.pages.parts import NEWEST_OFFERED, in_period, share_section
 from projections.reports.fleet import FleetReport, Silence
 
 
 def page(report: FleetReport) -> Page:
     """The page."""
     orphans = sum(version.orphans for version in report.versions)
+    newest = sum(row.on_latest for row in report.offered if row.kind != "ci")
     facts = [
         Fact("Production devices", report.production),
         Fact("Test devices", report.test),
+        Fact("On the newest offered", newest, words.part(newest, report.production)),
         Fact("On an orphan", orphans, words.part(orphans, report.production)),
         Fact("Held", sum(row.held for row in report.offered), "on what a canceled wave brought"),
     ]
@@ -39,9 +41,9 @@ def _offered(report: FleetReport) -> Section:
         Column("tag", "Tag"),
         Column("kind", "Offered"),
         Column("wave", "Wave"),
-        Column("latest", "Newest", numeric=True),
+        Column("latest", "Newest offered", numeric=True),
         Column("devices", "Devices", numeric=True),
-        Column("on_latest", "On the newest", numeric=True),
+        Column("on_latest", "On the newest offered", numeric=True),
         Column("orphans", "On an orphan", numeric=True),
         Column("held", "Held", numeric=True),
     ]
@@ -49,7 +51,7 @@ def _offered(report: FleetReport) -> Section:
         (row.tag, row.kind, row.wave, row.latest, row.devices, row.on_latest, row.orphans, row.held)
         for row in report.offered
     ]
-    return Section("offered", "By what devices are offered", columns, rows)
+    return Section("offered", "By what devices are offered", columns, rows, note=NEWEST_OFFERED)
 
 
 def _versions(report: FleetReport) -> Section:
