@@ -3,6 +3,7 @@
 Rules of this module:
 
 * A version is counted over all tags; on some it may be an orphan, on others not: `orphans` counts the former.
+* What has no devices and offers nothing is left out: a tag whose CI targets were all pruned, for instance.
 * Silent devices are told by their last sign of life: a report, or a sighting. Sightings are telemetry and not history,
   so of the past there is no answer: `silence` is None.
 """
@@ -134,6 +135,7 @@ def _parts(rows: list[TagRow]) -> _Parts:
             row.all.held,
         )
         for row in rows
+        if row.all.devices or row.latest
     )
     versions: dict[int, list[int]] = {}
     for row in rows:

@@ -113,7 +113,8 @@ def _fleet(factory: Factory, model: Model) -> None:
     report = ask(factory, builders("", "release")["fleet"])
     offered = [(o.tag, o.kind, o.wave, o.latest, o.devices, o.on_latest, o.orphans, o.held) for o in report.offered]
     fields = ("tag", "kind", "wave", "latest", "devices", "on_latest", "on_orphan", "held")
-    assert offered == [tuple(row[f] for f in fields) for row in counting.status(model, factory.now)["tags"]]
+    rows = [tuple(row[f] for f in fields) for row in counting.status(model, factory.now)["tags"]]
+    assert offered == [row for row in rows if row[3] or row[4]]
     for tag in TAGS:
         rows = [row for row in report.offered if row.tag == tag and row.kind != "ci"]
         now = ask(factory, builders("", tag)["tag"]).now

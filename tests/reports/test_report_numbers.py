@@ -238,6 +238,22 @@ def test_the_fleet(story: Story) -> None:
     assert (last.devices, last.orphans, last.counts) == (9, 1, (2, 6, 1))
 
 
+def test_what_has_no_devices_and_offers_nothing_is_left_out(factory: Factory) -> None:
+    """A tag stays while a device follows it or a target is there, and is gone with both."""
+
+    def rows() -> list[tuple[str, int, int]]:
+        report = ask(factory, builders("", "release")["fleet"])
+        return [(row.tag, row.latest, row.devices) for row in report.offered]
+
+    factory.build(1, tags=("release",))
+    assert rows() == [("release", 1, 0)]
+    factory.register(device("t", "release", production=False))
+    factory.prune(tags=("release",))
+    assert rows() == [("release", 0, 1)]
+    factory.register(device("t", "main", production=False))
+    assert rows() == [("main", 0, 1)]
+
+
 def test_activity(story: Story) -> None:
     """Events by actor and kind add up to the ledger, and so do the bars."""
     report = story.ask("activity")

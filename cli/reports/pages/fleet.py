@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cli.reports import words
-from cli.reports.page import Column, Fact, Page, Said, Section
+from cli.reports.page import Cell, Column, Fact, Page, Said, Section
 from cli.reports.pages.parts import NEWEST_OFFERED, in_period, share_section
-from projections.reports.fleet import FleetReport, Silence
+from projections.reports.fleet import FleetReport, Offered, Silence
 
 
 def page(report: FleetReport) -> Page:
@@ -48,10 +48,14 @@ def _offered(report: FleetReport) -> Section:
         Column("held", "Held", numeric=True),
     ]
     rows = [
-        (row.tag, row.kind, row.wave, row.latest, row.devices, row.on_latest, row.orphans, row.held)
+        (row.tag, row.kind, row.wave, _newest(row), row.devices, row.on_latest, row.orphans, row.held)
         for row in report.offered
     ]
     return Section("offered", "By what devices are offered", columns, rows, note=NEWEST_OFFERED)
+
+
+def _newest(row: Offered) -> Cell:
+    return row.latest or Said(0, "nothing")
 
 
 def _versions(report: FleetReport) -> Section:
