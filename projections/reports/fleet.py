@@ -75,9 +75,15 @@ class SilentDevice:
 
 @dataclass(frozen=True, slots=True)
 class Silences:
-    """Who was heard of when: `steps` together are the whole fleet, `longest` those with the oldest sign of life."""
+    """Who was heard of when: `steps` together are the whole fleet.
+
+    `silent` devices were heard of, but not for a day; `longest` are those of them with the oldest sign of life. `never`
+    heard of were others.
+    """
 
     steps: tuple[Silence, ...]
+    silent: int
+    never: int
     longest: tuple[SilentDevice, ...]
 
 
@@ -170,4 +176,5 @@ def _silences(connection: Connection, now: int) -> Silences:
         {"since": now - SILENCES[1], "most": _LONGEST},
     )
     silent = tuple(SilentDevice(uuid, name, tag, Time(seen)) for uuid, name, tag, seen in longest)
-    return Silences(tuple(steps), silent)
+    longer = sum(counts.get(n, 0) for n in range(2, len(SILENCES) + 1))
+    return Silences(tuple(steps), longer, counts.get(-1, 0), silent)

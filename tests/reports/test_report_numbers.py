@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cli.reports.pages.activity import page
+from cli.reports.pages.fleet import page as fleet_page
 from ledger.domain.wave import UnknownWave
 from projections.reports.expiry import GroupHit
 from projections.reports.fleet import Offered, Version
@@ -234,8 +235,25 @@ def test_the_fleet(story: Story) -> None:
     ]  # fmt: skip
     assert [d.uuid for d in report.silence.longest] == ["c1", "e0", "e1", "e2", "e3", "e4", "c0"]
     assert report.silence.longest[0].seen_at == hour(4)
+    assert (report.silence.silent, report.silence.never) == (7, 3)
     last = report.share.points[-1]
     assert (last.devices, last.orphans, last.counts) == (9, 1, (2, 6, 1))
+
+
+def test_of_many_silent_devices_the_fleet_says_how_many(factory: Factory) -> None:
+    """Ten are listed, and the page says of how many, and how many were never heard of at all."""
+    factory.build(1)
+    factory.register(*[device(f"d{n:02}") for n in range(40)])
+    factory.report(*[(f"d{n:02}", "arm64-lmp-1", factory.now) for n in range(28)])
+    factory.wait(2 * DAY)
+    factory.report(*[(f"d{n:02}", "arm64-lmp-1", factory.now) for n in range(5)])
+    report = ask(factory, builders("", "release")["fleet"])
+    (section,) = [section for section in fleet_page(report).sections if section.key == "longest"]
+
+    assert len(report.silence.longest) == 10
+    assert (report.silence.silent, report.silence.never) == (23, 12)
+    assert "The first 10 of 23 devices" in section.note
+    assert "Never heard of, and not in this table: 12." in section.note
 
 
 def test_what_has_no_devices_and_offers_nothing_is_left_out(factory: Factory) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cli.reports import words
 from cli.reports.page import Cell, Column, Fact, Page, Said, Section
 from cli.reports.pages.parts import NEWEST_OFFERED, in_period, share_section
-from projections.reports.fleet import FleetReport, Offered, Silence
+from projections.reports.fleet import FleetReport, Offered, Silence, Silences
 
 
 def page(report: FleetReport) -> Page:
@@ -86,8 +86,18 @@ def _silence(report: FleetReport) -> list[Section]:
         "Longest silent",
         [Column("uuid", "Device"), Column("name", "Name"), Column("tag", "Tag"), Column("seen_at", "Last heard of")],
         [(device.uuid, device.name, device.tag, device.seen_at) for device in report.silence.longest],
+        note=_longest(report.silence),
     )
     return [steps, longest]
+
+
+def _longest(silence: Silences) -> str:
+    shown = len(silence.longest)
+    which = "All" if shown == silence.silent else f"The first {shown} of"
+    return (
+        f"{which} {words.counted(silence.silent, 'device')} last heard of more than a day ago. "
+        f"Never heard of, and not in this table: {silence.never:,}."
+    )
 
 
 def _within(step: Silence) -> str:
