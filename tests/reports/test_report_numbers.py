@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from cli.reports.pages.activity import page
+from cli.reports.pages.expiry import page as expiry_page
 from cli.reports.pages.fleet import page as fleet_page
 from ledger.domain.wave import UnknownWave
-from projections.reports.expiry import GroupHit
+from projections.reports.expiry import GroupHit, Soonest
 from projections.reports.fleet import Offered, Version
 from projections.reports.tag import ProductionTarget, UnknownTag
 from projections.reports.values import Span, Wanted
@@ -343,6 +344,35 @@ def test_what_expired_and_what_is_to_be_renewed(story: Story) -> None:
     assert state(end - 7 * DAY // 2) == ("renew", 7 * DAY // 2)
     assert state(end - 1) == ("renew", 1)
     assert state(end) == ("expired", 0)
+
+
+def test_what_expires_next_may_be_several_things(story: Story) -> None:
+    """All that expires in that second is told, with each of the devices that any of it hits once."""
+    report = ask(story.factory, builders("v7", "stable")["expiry"], hour(3) + 7 * DAY)
+    together = [one for one in report.expiring if one.expires == hour(50) + 7 * DAY]
+    (fact,) = [fact for fact in expiry_page(report).facts if fact.label == "Devices it would hit"]
+
+    assert report.soonest == Soonest(
+        ("the timestamp of view held/v8", "the timestamp of view production/stable"),
+        hour(50) + 7 * DAY, Span(47 * HOUR), 7,
+    )  # fmt: skip
+    assert sum(one.devices for one in together) == fact.value == 7
+    assert report.refusing == 1  # ci/main's timestamp
+    late = ask(story.factory, builders("v7", "stable")["expiry"], hour(50) + 1000 * DAY)
+    assert late.refusing == 8  # by timestamp and targets, and counted once; beta has no production targets
+    assert {one.kind for one in late.expiring if one.state != "expired"} == {"root"}
+    assert late.soonest.devices == 10
+
+
+def test_who_renews_what_with_which_command(story: Story) -> None:
+    """Online keys for timestamps and CI, the holders of targets keys for documents, that of a root key for the root."""
+    found = {one.what: (one.renewed_with, one.renewal) for one in story.ask("expiry").expiring}
+
+    assert found["the timestamp of view production/stable"] == ("online", "waveledger tuf refresh")
+    assert found["the targets of view held/v8"] == ("targets", "waveledger targets resign stable -k KEYS")
+    assert found["the targets of view ci/main"] == ("online", "waveledger tuf refresh")
+    assert found["the production root, version 1"] == ("root", "waveledger keys tuf renew-root --keys root.keys.tgz")
+    assert found["the ci root, version 1"][0] == "online"
 
 
 def test_what_expires_up_to_a_time(story: Story) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from cli.reports import words
-from cli.reports.page import Bar, Column, Fact, Lane, LaneChart, Page, Said, Section
+from cli.reports.page import Bar, Cell, Column, Fact, Lane, LaneChart, Page, Said, Section
 from cli.reports.pages.parts import MOST_LANES, listed
-from projections.reports.expiry import Expiring, ExpiryReport
+from projections.reports.expiry import Expiring, ExpiryReport, Soonest
 
+_WHO = {"root": "holder of a root key", "targets": "holders of targets keys", "online": "who has the online keys"}
 _STATES = {"expired": "expired", "renew": "renew now", "fresh": "fresh"}
 
 
@@ -14,7 +15,7 @@ def page(report: ExpiryReport) -> Page:
     """The page."""
     expired = sum(one.state == "expired" for one in report.expiring)
     renew = sum(one.state == "renew" for one in report.expiring)
-    soonest = next((one for one in report.expiring if one.state != "expired"), None)
+    soonest = report.soonest
     columns = [
         Column("what", "What"),
         Column("kind", "Kind"),
@@ -24,9 +25,11 @@ def page(report: ExpiryReport) -> Page:
         Column("state", "State"),
         Column("devices", "Devices hit", numeric=True),
         Column("groups", "Of groups"),
+        Column("renewed_with", "Renewed by"),
+        Column("renewal", "With"),
     ]
     rows = [
-        (one.what, one.kind, one.since, one.expires, one.left, _state(one), one.devices, _groups(one))
+        (one.what, one.kind, one.since, one.expires, one.left, _state(one), one.devices, _groups(one), *_renewal(one))
         for one in report.expiring
     ]
     until = f" up to {words.moment(report.until)} UTC" if report.until is not None else ""
@@ -38,14 +41,27 @@ def page(report: ExpiryReport) -> Page:
         report.basis,
         None,
         [
-            Fact("Expired", expired),
+            Fact("Expired", expired, _refusing(report.refusing) if expired else ""),
             Fact("To renew", renew, "past half of their life"),
             Fact("Fresh", len(report.expiring) - expired - renew),
-            Fact("Next to expire", soonest.left if soonest else None, soonest.what if soonest else "nothing"),
-            Fact("It would hit", soonest.devices if soonest else 0, "devices"),
+            Fact("Next to expire in", soonest.left if soonest else None, _next(soonest) if soonest else "nothing"),
+            Fact("Devices it would hit", soonest.devices if soonest else 0),
         ],
         [Section("expiring", "By date", columns, rows, _chart(report)), _keys(report)],
     )
+
+
+def _refusing(devices: int) -> str:
+    return f"{words.counted(devices, 'device')} refuse{'s' if devices == 1 else ''} updates"
+
+
+def _next(soonest: Soonest) -> str:
+    more = len(soonest.what) - 1
+    return soonest.what[0] + (f", and {more} more in the same second" if more else "")
+
+
+def _renewal(one: Expiring) -> tuple[Cell, Cell]:
+    return Said(one.renewed_with, _WHO[one.renewed_with]), one.renewal
 
 
 def _state(one: Expiring) -> Said:
