@@ -59,7 +59,11 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Something that happened to the wave."""
+    """Something that happened to the wave.
+
+    `what`: ``init``, ``signed``, ``signed anew``, ``rollout``, ``complete``, ``cancel``; and of publications
+    ``published``, the first one that showed it, and ``promoted`` or ``withdrawn``, the first one that showed its end.
+    """
 
     position: int
     at: Time
@@ -88,12 +92,13 @@ class Milestone:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How far the wave is, as `waves status` counts."""
+    """How far the wave is, as `waves status` counts; `on_wave` run its very number, whether they are in it or not."""
 
     total: int
     updated: int
     scheduled: int
     unscheduled: int
+    on_wave: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +146,16 @@ def build(source: Source, name: str) -> WaveReport:
         tuple(_signatures(own)),
         tuple(_rollouts(details.rollouts)),
         tuple(_timeline(source, wave, own)),
-        Counts(counted.total, counted.updated, counted.scheduled, counted.unscheduled),
+        _counts(counted),
         tuple(_milestone(measured, percent, wave.created_at) for percent in MILESTONES),
         tuple(Adoption(Time(at), *value) for at, value in history.thin(shown)),
+    )
+
+
+def _counts(counted: query.WaveCount) -> Counts:
+    groups = (*counted.rollout_groups, *counted.other_groups)
+    return Counts(
+        counted.total, counted.updated, counted.scheduled, counted.unscheduled, sum(group.on_wave for group in groups)
     )
 
 
@@ -216,6 +228,10 @@ def _timeline(source: Source, wave: WaveSummary, own: Sequence[events.Row]) -> l
     shown = _first_shown(source, wave, own)
     if shown:
         moments.append(Moment(shown.position, Time(shown.recorded_at), shown.actor, "published"))
+    ended = _end_shown(source, wave, own, shown=shown is not None)
+    if ended:
+        how = "promoted" if wave.status == "complete" else "withdrawn"
+        moments.append(Moment(ended.position, Time(ended.recorded_at), ended.actor, how))
     return sorted(moments, key=lambda moment: moment.position)
 
 
@@ -224,11 +240,29 @@ def _first_shown(source: Source, wave: WaveSummary, own: Sequence[events.Row]) -
     begun = next((row.position for row in own if row.topic == "wave.rolled-out/1"), None)
     if begun is None:
         return None
-    stream = f"publication:production:{wave.tag}"
-    for row in events.read(source.ledger, stream=stream, after=begun, until=source.position):
+    for row in _publications(source, wave, begun):
         if wave.finished_at is not None and row.recorded_at > wave.finished_at:
             break
-        data = orjson.loads(row.payload)
-        if any(view["view"] == f"wave/{wave.name}" for view in data.get("views", ())):
+        if _shows(row, wave):
             return row
     return None
+
+
+def _end_shown(source: Source, wave: WaveSummary, own: Sequence[events.Row], *, shown: bool) -> events.Row | None:
+    """The first publication after its end that has its view no more; none where a canceled wave was never shown."""
+    ends = {"wave.completed/1", "wave.canceled/1"}
+    ended = next((row.position for row in own if row.topic in ends), None)
+    if ended is None or (wave.status == "canceled" and not shown):
+        return None
+    # One that was begun before the end and recorded after it shows the wave still.
+    return next((row for row in _publications(source, wave, ended) if not _shows(row, wave)), None)
+
+
+def _publications(source: Source, wave: WaveSummary, after: int) -> Iterator[events.Row]:
+    stream = f"publication:production:{wave.tag}"
+    rows = events.read(source.ledger, stream=stream, after=after, until=source.position)
+    return (row for row in rows if row.topic == "metadata.published/1")
+
+
+def _shows(row: events.Row, wave: WaveSummary) -> bool:
+    return any(view["view"] == f"wave/{wave.name}" for view in orjson.loads(row.payload)["views"])

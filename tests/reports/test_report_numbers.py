@@ -10,6 +10,8 @@ import pytest
 from cli.reports.pages.activity import page
 from cli.reports.pages.expiry import page as expiry_page
 from cli.reports.pages.fleet import page as fleet_page
+from cli.reports.pages.wave import page as wave_page
+from ledger.application import waves
 from ledger.domain.wave import UnknownWave
 from projections.reports.expiry import GroupHit, Soonest
 from projections.reports.fleet import Offered, Version
@@ -17,6 +19,7 @@ from projections.reports.tag import ProductionTarget, UnknownTag
 from projections.reports.values import Span, Wanted
 from projections.reports.wave import Counts, Milestone
 from projections.reports.waves import Outcomes, Reason, WaveSummary
+from projections.tuf.destination import Directory
 from tests import stores
 from tests.reports.telling import Story, ask, builders, hour
 from tests.support import DAY, HOUR, Factory, device
@@ -71,7 +74,7 @@ def test_waves_of_a_period(story: Story, since: int, until: int, names: list[str
 
 
 def test_a_wave_from_init_to_its_end(story: Story) -> None:
-    """Who did what when; the publication that first showed it is among it."""
+    """Who did what when; the publications that first showed it, and how it ended, are among it."""
     report = story.ask("wave")
 
     assert report.wave == V7
@@ -82,6 +85,7 @@ def test_a_wave_from_init_to_its_end(story: Story) -> None:
         ("published", "alice", hour(2)),
         ("rollout", "alice", hour(5)),
         ("complete", "bob", hour(25)),
+        ("promoted", "bob", hour(25)),
     ]
     assert [(r.group, r.full_group, r.listed, r.devices, r.reached) for r in report.rollouts] == [
         ("canary", True, False, 2, 2),
@@ -111,7 +115,7 @@ def test_the_adoption_of_a_wave(story: Story) -> None:
         Milestone(90, hour(40), Span(39 * HOUR)),  # the last one moved away
         Milestone(100, hour(40), Span(39 * HOUR)),
     )
-    assert report.counts == Counts(total=7, updated=7, scheduled=0, unscheduled=0)
+    assert report.counts == Counts(total=7, updated=7, scheduled=0, unscheduled=0, on_wave=6)
 
 
 def test_the_adoption_of_a_canceled_wave(story: Story) -> None:
@@ -123,8 +127,33 @@ def test_the_adoption_of_a_canceled_wave(story: Story) -> None:
         (hour(49), 7, 1, 1),
         (hour(50), 7, 1, 1),
     ]
-    assert report.timeline[-1].what == "cancel"
+    assert [(m.what, m.by, m.at) for m in report.timeline[-2:]] == [
+        ("cancel", "bob", hour(50)),
+        ("withdrawn", "bob", hour(50)),
+    ]
+    facts = {fact.label: fact.value for fact in wave_page(report).facts}
+    assert facts["Still on version 8 now"] == report.counts.on_wave == 1
     assert [m.at for m in report.milestones] == [hour(49), None, None, None]
+
+
+def test_a_canceled_wave_is_not_said_to_have_updated_who_runs_a_newer_one(factory: Factory) -> None:
+    """Once a later wave is on all devices, nobody runs the canceled one; nor was it withdrawn if nobody saw it."""
+    factory.build(1, 2)
+    factory.register(device("a"), device("b"))
+    factory.init("w1", 1)
+    factory.rollout("w1", uuids=["a"])
+    factory.report(("a", "arm64-lmp-1", factory.now))
+    waves.cancel(factory.ledger, factory.facts, "w1", None)
+    factory.init("w2", 2)
+    factory.complete("w2")
+    factory.report(("a", "arm64-lmp-2", factory.now), ("b", "arm64-lmp-2", factory.now))
+    factory.publish(Directory(factory.path.parent / "public"))
+    report = ask(factory, builders("w1", "release")["wave"])
+    facts = {fact.label: fact.value for fact in wave_page(report).facts}
+
+    assert facts["Still on version 1 now"] == 0
+    assert report.timeline[-1].what == "cancel"
+    assert ask(factory, builders("w2", "release")["wave"]).timeline[-1].what == "promoted"
 
 
 def test_what_a_wave_pruned(factory: Factory) -> None:

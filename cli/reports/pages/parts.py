@@ -24,7 +24,7 @@ WAVE_COLUMNS = (
     Column("finished_by", "Ended by"),
     Column("duration_seconds", "Took", numeric=True),
     Column("rollouts", "Rollouts", numeric=True),
-    Column("reached", "Reached", numeric=True),
+    Column("reached", "Rolled out to", numeric=True),
     Column("prune", "Pruned"),
     Column("reason", "Reason"),
 )

@@ -16,6 +16,8 @@ _WHAT = {
     "rollout": "Rollout",
     "complete": "Completed",
     "cancel": "Canceled",
+    "promoted": "Published as production",
+    "withdrawn": "Published without it",
 }
 
 
@@ -62,13 +64,23 @@ def _facts(report: WaveReport) -> Iterator[Fact]:
     ended = f"{words.moment(wave.finished_at)} UTC, by {wave.finished_by}" if wave.finished_at is not None else ""
     yield Fact("Outcome", wave.status, ended)
     yield Fact("Init to end", wave.duration, "" if wave.finished_at is not None else "not ended")
-    yield Fact("Reached by rollouts", wave.reached, words.counted(wave.rollouts, "rollout"))
-    yield Fact("Updated now", counts.updated, f"of {words.counted(counts.total, 'device')} on the tag")
+    yield Fact("Devices rolled out to", wave.reached, f"in {words.counted(wave.rollouts, 'rollout')}")
+    yield Fact(*_running(report), f"of {words.counted(counts.total, 'device')} on the tag")
     yield Fact(
         "Signatures",
         len({s.keyid for s in report.signatures}),
         f"{words.counted(report.threshold - 1, 'offline one')} needed",
     )
+
+
+def _running(report: WaveReport) -> tuple[str, int]:
+    match report.wave.status:
+        case "canceled":  # who runs something newer by now says nothing of this wave
+            return f"Still on version {report.wave.version} now", report.counts.on_wave
+        case "complete":
+            return f"On version {report.wave.version} or above now", report.counts.updated
+        case _:
+            return "Of them updated so far", report.counts.updated
 
 
 def _timeline(report: WaveReport) -> Section:
@@ -110,11 +122,11 @@ def _adoption(report: WaveReport) -> Section:
     reached.append((int(report.period.until), report.wave.reached))
     lines = [Series("devices on the tag", "total", [(p.at, p.devices) for p in points])]
     if report.rollouts:
-        lines.append(Series("reached by rollouts", "reached", reached))
+        lines.append(Series("devices rolled out to", "reached", reached))
     chart = CurveChart(
         f"Devices that run version {version}",
         f"The area is the number of production devices on tag {report.wave.tag} that run version {version} or above. "
-        "The dashed line is how many devices the tag has, the thin one how many rollouts had reached.",
+        "The dashed line is how many devices the tag has, the thin one to how many it was rolled out.",
         report.period.since,
         report.period.until,
         [Series(f"run version {version} or above", "s3", [(p.at, p.updated) for p in points])],
@@ -128,10 +140,12 @@ def _adoption(report: WaveReport) -> Section:
 def _milestones(report: WaveReport) -> Section:
     columns = [
         Column("percent", "Percent of devices", numeric=True),
-        Column("at", "Reached"),
+        Column("at", "When"),
         Column("after_seconds", "After init", numeric=True),
     ]
-    rows = [(one.percent, one.at, one.after) for one in report.milestones]
+    rows = [
+        (one.percent, Said(None, "not so far") if one.at is None else one.at, one.after) for one in report.milestones
+    ]
     return Section("milestones", "How fast it went", columns, rows)
 
 
@@ -143,7 +157,7 @@ def _rollouts(report: WaveReport) -> Section:
         Column("full_group", ""),
         Column("listed", ""),
         Column("devices", "Devices", numeric=True),
-        Column("reached", "Reached so far", numeric=True),
+        Column("reached", "In all so far", numeric=True),
     ]
     rows = [
         (one.at, one.by, Said(one.group, _to(one)), one.full_group, one.listed, one.devices, one.reached)
