@@ -4,7 +4,8 @@ Rules of this module:
 
 * Across, everything is a percentage of the chart's width, so it is as wide as its page and its text stays readable on a
   phone. Curves are drawn in a square of `SIDE` that is stretched.
-* A number holds until the next one: lines go in steps, never slanted.
+* A number holds until the next one: lines go in steps, never slanted. The last step has a width even where it has only
+  just begun: the chart then ends a little after its time.
 * Nothing is rounded to pixels: the numbers can be read back from the shapes.
 """
 
@@ -20,6 +21,7 @@ from cli.reports.page import Bar, BarChart, CurveChart, Lane, LaneChart, Mark, S
 
 SIDE = 1000
 THINNEST = 0.35  # percent; a bar of a wave that took a minute is still to be seen
+_NARROWEST_STEP = 100  # of the time; a curve's last step is as wide as that part of it
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _STEPS = [
     1, 2, 5, 10, 15, 30, *(_MINUTE * n for n in (1, 2, 5, 10, 15, 30)), *(_HOUR * n for n in (1, 2, 3, 6, 12)),
@@ -50,9 +52,10 @@ class Shape:
 
 @dataclass(frozen=True)
 class Curves:
-    """Areas, then lines over them. `top` is the number at the upper edge."""
+    """Areas, then lines over them. `top` is the number at the upper edge, `end` the moment at the right one."""
 
     top: int
+    end: int
     areas: Sequence[Shape]
     lines: Sequence[Shape]
     rows: Sequence[Tick]
@@ -126,11 +129,12 @@ def curves(chart: CurveChart) -> Curves:
     levels = _stacked(chart.stacked)
     highest = [value for series in (*levels, *(line.points for line in chart.lines)) for _, value in series]
     top, rows = _rows(max(highest, default=0))
+    end = _end(chart)
 
     def corners(points: Sequence[tuple[int, int]]) -> list[str]:
         return [
-            f"{SIDE * _part(at, chart.start, chart.end):.2f},{SIDE - SIDE * value / top:.3f}"
-            for at, value in _steps(points, chart.end)
+            f"{SIDE * _part(at, chart.start, end):.2f},{SIDE - SIDE * value / top:.3f}"
+            for at, value in _steps(points, end)
         ]
 
     floors = [[(at, 0) for at, _ in level] for level in levels[:1]] + levels[:-1]
@@ -139,8 +143,8 @@ def curves(chart: CurveChart) -> Curves:
         for series, level, floor in zip(chart.stacked, levels, floors, strict=True)
     ]
     lines = [Shape(line.label, line.tone, "M" + " L".join(corners(line.points))) for line in chart.lines if line.points]
-    marks = [_tick(mark.at, mark.label, chart.start, chart.end) for mark in chart.marks]
-    return Curves(top, areas, lines, rows, _columns(chart.start, chart.end), marks)
+    marks = [_tick(mark.at, mark.label, chart.start, end) for mark in chart.marks]
+    return Curves(top, end, areas, lines, rows, _columns(chart.start, end), marks)
 
 
 def lanes(chart: LaneChart) -> Lanes:
@@ -171,6 +175,13 @@ def _stacked(series: Sequence[Series]) -> list[list[tuple[int, int]]]:
         below = levels[-1] if levels else [(at, 0) for at, _ in one.points]
         levels.append([(at, floor + value) for (at, value), (_, floor) in zip(one.points, below, strict=True)])
     return levels
+
+
+def _end(chart: CurveChart) -> int:
+    """Where the chart ends, so that its last step can be seen."""
+    series = [*chart.stacked, *chart.lines]
+    changes = [at for one in series for (_, before), (at, value) in pairwise(one.points) if value != before]
+    return max([chart.end, *(at + max((at - chart.start) // _NARROWEST_STEP, 1) for at in changes)])
 
 
 def _steps(points: Sequence[tuple[int, int]], end: int) -> list[tuple[int, int]]:

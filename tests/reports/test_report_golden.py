@@ -70,6 +70,7 @@ WAVE = WaveReport(
         Adoption(at(9), 1500, 900, 890),
         Adoption(at(40), 1500, 1400, 1390),
     ),
+    None,
 )
 TEXTS = {
     "waves.md": lambda: plain.markdown(waves.page(WAVES)),

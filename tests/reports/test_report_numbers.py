@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.reports.page import CurveChart
 from cli.reports.pages.activity import page
 from cli.reports.pages.expiry import page as expiry_page
 from cli.reports.pages.fleet import page as fleet_page
@@ -109,6 +110,8 @@ def test_the_adoption_of_a_wave(story: Story) -> None:
         (hour(10), 8, 4, 4),
         (hour(30), 8, 7, 7),
     ]
+    assert (report.period.since, report.period.until) == (hour(1), hour(30) + 29 * HOUR // 20)
+    assert report.stragglers is None
     assert report.milestones == (
         Milestone(10, hour(3), Span(2 * HOUR)),
         Milestone(50, hour(10), Span(9 * HOUR)),
@@ -116,6 +119,33 @@ def test_the_adoption_of_a_wave(story: Story) -> None:
         Milestone(100, hour(40), Span(39 * HOUR)),
     )
     assert report.counts == Counts(total=7, updated=7, scheduled=0, unscheduled=0, on_wave=6)
+
+
+def test_one_late_device_does_not_stretch_the_adoption_of_all_others(factory: Factory) -> None:
+    """Its chart ends where the others had followed, and says how many came later; the table has them all."""
+    factory.build(1)
+    factory.register(*[device(f"d{n:02}") for n in range(30)])
+    began = factory.now
+    factory.init("w", 1)
+    factory.complete("w")
+    for n in range(28):
+        factory.wait(HOUR)
+        factory.report((f"d{n:02}", "arm64-lmp-1", factory.now))
+    factory.wait(90 * DAY)
+    factory.report(("d28", "arm64-lmp-1", factory.now))
+    factory.wait(DAY)
+    report = ask(factory, builders("w", "release")["wave"])
+    (section,) = [section for section in wave_page(report).sections if section.key == "adoption"]
+    chart = section.chart
+
+    assert report.stragglers is not None
+    assert (report.stragglers.devices, report.stragglers.last_at) == (1, factory.now - DAY)
+    assert isinstance(chart, CurveChart)
+    assert began + 28 * HOUR < chart.end < began + 29 * HOUR
+    assert chart.stacked[0].points[-1][1] == 28
+    assert "1 more device followed much later, the last one on" in chart.description
+    assert (report.adoption[-1].at, report.adoption[-1].updated) == (factory.now - DAY, 29)
+    assert len(section.rows) == len(report.adoption) == 30
 
 
 def test_the_adoption_of_a_canceled_wave(story: Story) -> None:

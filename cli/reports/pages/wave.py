@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from cli.reports import words
 from cli.reports.page import Bar, Column, CurveChart, Fact, Lane, LaneChart, Mark, Page, Said, Section, Series
-from projections.reports.wave import Rollout, WaveReport
+from projections.reports.wave import Rollout, Stragglers, WaveReport
 
 _WHAT = {
     "init": "Prepared",
@@ -117,24 +117,34 @@ def _adoption(report: WaveReport) -> Section:
         Column("updated", "At or above", numeric=True),
         Column("on_wave", "On the wave", numeric=True),
     ]
-    version = report.wave.version
+    version, late = report.wave.version, report.stragglers
+    end = int(report.period.until if late is None else late.after)
+    drawn = [p for p in points if p.at <= end]
     reached = [(int(report.period.since), 0), *((int(r.at), r.reached) for r in report.rollouts)]
-    reached.append((int(report.period.until), report.wave.reached))
-    lines = [Series("devices on the tag", "total", [(p.at, p.devices) for p in points])]
+    reached.append((end, report.wave.reached))
+    lines = [Series("devices on the tag", "total", [(p.at, p.devices) for p in drawn])]
     if report.rollouts:
         lines.append(Series("devices rolled out to", "reached", reached))
     chart = CurveChart(
         f"Devices that run version {version}",
         f"The area is the number of production devices on tag {report.wave.tag} that run version {version} or above. "
-        "The dashed line is how many devices the tag has, the thin one to how many it was rolled out.",
+        "The dashed line is how many devices the tag has, the thin one to how many it was rolled out."
+        + ("" if late is None else _late(late)),
         report.period.since,
-        report.period.until,
-        [Series(f"run version {version} or above", "s3", [(p.at, p.updated) for p in points])],
+        end,
+        [Series(f"run version {version} or above", "s3", [(p.at, p.updated) for p in drawn])],
         lines,
         [Mark(m.at, _WHAT.get(m.what, m.what), m.what) for m in report.timeline if m.what in {"complete", "cancel"}],
     )
     rows = [(p.at, p.devices, p.updated, p.on_wave) for p in points]
     return Section("adoption", "Adoption", columns, rows, chart, detail=True)
+
+
+def _late(late: Stragglers) -> str:
+    return (
+        f" {words.counted(late.devices, 'more device')} followed much later, the last one on "
+        f"{words.moment(late.last_at)} UTC: not drawn here, but among the numbers of the table."
+    )
 
 
 def _milestones(report: WaveReport) -> Section:
