@@ -119,7 +119,11 @@ Chart: TypeAlias = LaneChart | CurveChart | BarChart
 
 @dataclass(frozen=True)
 class Section:
-    """A table, with its chart if it has one. `detail`: the numbers of a chart, too many for a terminal."""
+    """A table, with its chart if it has one.
+
+    `detail`: the numbers of a chart, which are folded below it. They are too many for a terminal, but for `brief` ones:
+    there is no chart there.
+    """
 
     key: str
     title: str
@@ -127,6 +131,7 @@ class Section:
     rows: Sequence[Sequence[Cell]]
     chart: Chart | None = None
     detail: bool = False
+    brief: bool = False
     note: str = ""
 
     def shown(self) -> Section:

@@ -17,10 +17,10 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#+!|~&])")
 
 
 def tables(page: Page) -> tuple[list[str], list[Table]]:
-    """Lines and tables for the terminal; a chart's numbers are left out."""
+    """Lines and tables for the terminal; a chart's numbers are left out if they are many."""
     found = [Table.of_facts([(fact.label.lower(), _fact(fact.value, fact.note)) for fact in page.facts])]
     for section in (section.shown() for section in page.sections):
-        if section.rows and not section.detail:
+        if section.rows and (section.brief or not section.detail):
             columns = [column.title for column in section.columns]
             rows = [[_told(cell) for cell in row] for row in section.rows]
             found.append(Table(columns, rows, section.title, note=section.note))
@@ -94,4 +94,5 @@ def _told(cell: Cell) -> str:
 
 
 def _fact(value: Cell, note: str) -> str:
-    return _told(value) + (f" ({note})" if note else "")
+    told = f"{value:,}" if type(value) is int else _told(value)  # a Time is an int, too
+    return told + (f" ({note})" if note else "")

@@ -14,7 +14,7 @@ from cli.reports.page import Page, Said
 from projections.reports.values import Span
 from tests.reports import reading
 from tests.reports.telling import IMAGE, PAGES, SCRIPT, Story, ask, builders
-from tests.support import Factory
+from tests.support import Factory, device
 
 KINDS = list(PAGES)
 
@@ -74,13 +74,24 @@ def test_markdown_has_the_tables_of_csv(story: Story, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_terminal_has_the_facts_and_short_tables(story: Story, kind: str) -> None:
-    """What a chart is drawn from is left out; everything else is there, and the ledger's position."""
+    """The many numbers of a curve are left out; everything else is there, and the ledger's position."""
     page = PAGES[kind](story.ask(kind))
     lines, tables = plain.tables(page)
 
     assert lines[0] == page.title
     assert f"ledger at position {page.basis.head.position}, root {page.basis.head.root[:16]}" in lines[-1]
-    assert [table.title for table in tables[1:]] == [s.title for s in page.sections if s.rows and not s.detail]
+    curves = {"share", "adoption"}
+    assert [table.title for table in tables[1:]] == [s.title for s in page.sections if s.rows and s.key not in curves]
+    assert [table.note for table in tables[1:]] == [s.note for s in page.sections if s.rows and s.key not in curves]
+
+
+def test_facts_of_the_terminal_are_written_as_in_html(factory: Factory) -> None:
+    """A thousand has its comma in the facts, as it has in the sentence above them."""
+    factory.register(*[device(f"d{n:04}") for n in range(1000)])
+    page = PAGES["fleet"](ask(factory, builders("", "release")["fleet"]))
+
+    assert ("production devices", "1,000") in plain.tables(page)[1][0].rows
+    assert "* **Production devices:** 1,000\n" in plain.markdown(page)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -55,4 +55,4 @@ def _busy(report: ActivityReport) -> Section:
     )
     columns = [Column("since", f"{width.capitalize()} from"), Column("events", "Events", numeric=True)]
     rows = [(one.since, one.events) for one in report.busy]
-    return Section("busy", "Over time", columns, rows, chart, detail=True)
+    return Section("busy", "Over time", columns, rows, chart, detail=True, brief=True)
