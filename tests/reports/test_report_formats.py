@@ -90,8 +90,8 @@ def test_facts_of_the_terminal_are_written_as_in_html(factory: Factory) -> None:
     factory.register(*[device(f"d{n:04}") for n in range(1000)])
     page = PAGES["fleet"](ask(factory, builders("", "release")["fleet"]))
 
-    assert ("production devices", "1,000") in plain.tables(page)[1][0].rows
-    assert "* **Production devices:** 1,000\n" in plain.markdown(page)
+    assert ("production devices", "1,000 (and 0 test devices)") in plain.tables(page)[1][0].rows
+    assert "* **Production devices:** 1,000 (and 0 test devices)\n" in plain.markdown(page)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -7,7 +7,7 @@ from cli.reports.page import Bar, Cell, Column, Fact, Lane, LaneChart, Page, Sai
 from cli.reports.pages.parts import MOST_LANES, listed
 from projections.reports.expiry import Expiring, ExpiryReport, Soonest
 
-_WHO = {"root": "holder of a root key", "targets": "holders of targets keys", "online": "who has the online keys"}
+_WITH = {"root": "offline root key", "targets": "offline targets keys", "online": "online keys"}
 _STATES = {"expired": "expired", "renew": "renew now", "fresh": "fresh"}
 
 
@@ -25,8 +25,8 @@ def page(report: ExpiryReport) -> Page:
         Column("state", "State"),
         Column("devices", "Devices hit", numeric=True),
         Column("groups", "Of groups"),
-        Column("renewed_with", "Renewed by"),
-        Column("renewal", "With"),
+        Column("renewed_with", "Renewed with"),
+        Column("renewal", "Command"),
     ]
     rows = [
         (one.what, one.kind, one.since, one.expires, one.left, _state(one), one.devices, _groups(one), *_renewal(one))
@@ -61,7 +61,7 @@ def _next(soonest: Soonest) -> str:
 
 
 def _renewal(one: Expiring) -> tuple[Cell, Cell]:
-    return Said(one.renewed_with, _WHO[one.renewed_with]), one.renewal
+    return Said(one.renewed_with, _WITH[one.renewed_with]), one.renewal
 
 
 def _state(one: Expiring) -> Said:
@@ -84,7 +84,10 @@ def _chart(report: ExpiryReport) -> LaneChart | None:
         min(one.since for one in shown),
         max(report.basis.at, *(one.expires for one in shown)),
         report.basis.at,
-        [Lane(one.what, [Bar(one.since, one.expires, _STATES[one.state], one.state)]) for one in shown],
+        [
+            Lane(one.what.removeprefix("the "), [Bar(one.since, one.expires, _STATES[one.state], one.state)])
+            for one in shown
+        ],
     )
 
 

@@ -13,8 +13,7 @@ def page(report: FleetReport) -> Page:
     orphans = sum(version.orphans for version in report.versions)
     newest = sum(row.on_latest for row in report.offered if row.kind != "ci")
     facts = [
-        Fact("Production devices", report.production),
-        Fact("Test devices", report.test),
+        Fact("Production devices", report.production, f"and {words.counted(report.test, 'test device')}"),
         Fact("On the newest offered", newest, words.part(newest, report.production)),
         Fact("On an orphan", orphans, words.part(orphans, report.production)),
         Fact("Held", sum(row.held for row in report.offered), "on what a canceled wave brought"),
