@@ -14,6 +14,7 @@ from cli.reports.pages.fleet import page as fleet_page
 from cli.reports.pages.wave import page as wave_page
 from ledger.application import waves
 from ledger.domain.wave import UnknownWave
+from projections.reports.activity import KINDS
 from projections.reports.expiry import GroupHit, Soonest
 from projections.reports.fleet import Offered, Version
 from projections.reports.tag import ProductionTarget, UnknownTag
@@ -344,6 +345,8 @@ def test_activity(story: Story) -> None:
     assert (alice.imports, bob.imports) == (5, 3)
     assert (bob.first_at, bob.last_at) == (hour(25), hour(50))
     assert sum(a.events for a in report.actors) == report.events == story.factory.head()[0]
+    for actor in report.actors:
+        assert sum(getattr(actor, kind) for kind in (*KINDS, "other")) == actor.events
     assert sum(one.events for one in report.busy) == report.events
     assert [one.since for one in report.busy] == list(range(report.busy[0].since, hour(74) + 1, report.width))
 

@@ -22,10 +22,14 @@ def page(report: ActivityReport) -> Page:
         Column("first_at", "First"),
         Column("last_at", "Last"),
         Column("events", "Events", numeric=True),
-        *(Column(kind, kind.capitalize(), numeric=True) for kind in KINDS),
+        *(Column(kind, kind.capitalize(), numeric=True) for kind in (*KINDS, "other")),
     ]
     rows = [
-        (actor.actor, actor.role, actor.first_at, actor.last_at, actor.events, *(getattr(actor, k) for k in KINDS))
+        (
+            *(actor.actor, actor.role, actor.first_at, actor.last_at, actor.events),
+            *(getattr(actor, kind) for kind in KINDS),
+            actor.other,
+        )
         for actor in report.actors
     ]
     return Page(
