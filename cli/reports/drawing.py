@@ -32,6 +32,7 @@ _MONTHS = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600)
 _TICKS = 5  # the most that are of use on a phone
 _NARROWEST_PIXELS, _LETTER_PIXELS, _GAP_PIXELS = 280, 6.6, 4  # a chart on a phone of 320 pixels, in its font of 12
 _LONGEST_LANE = 46  # letters of its label, on a phone of 390 pixels
+_THIN_PIXELS = 4  # below that a bar's edge would be most of it
 _BOLD_PIXELS, _INSIDE_PIXELS = 7.2, 16  # a letter on a bar, and what is left of it on both sides
 
 
@@ -69,7 +70,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class Box:
-    """A bar: place and width across in percent; whether its label fits into it."""
+    """A bar: place and width across in percent; whether its label fits into it, and whether it is `thin`."""
 
     label: str
     short: str
@@ -77,6 +78,7 @@ class Box:
     place: float
     width: float
     fits: bool
+    thin: bool
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,9 @@ def _lane(lane: Lane, chart: LaneChart) -> DrawnLane:
     # A label inside a bar would lie under dots; those of tone "mark" stand below it.
     free = all(mark.tone == "mark" for mark in lane.marks)
     boxes = [_box(bar, chart, free=free) for bar in lane.bars]
-    dots = [Dot(mark.label, mark.tone, 100 * _part(mark.at, chart.start, chart.end)) for mark in _inside(lane, chart)]
+    # What is rare is drawn last: a wave is rolled out and published within a second, and one dot covers the other.
+    marks = sorted(_inside(lane, chart), key=lambda mark: mark.tone == "rollout")
+    dots = [Dot(mark.label, mark.tone, 100 * _part(mark.at, chart.start, chart.end)) for mark in marks]
     short = lane.label if len(lane.label) <= _LONGEST_LANE else f"{lane.label[: _LONGEST_LANE - 1]}…"
     return DrawnLane(lane.label, short, boxes, dots)
 
@@ -220,7 +224,7 @@ def _box(bar: Bar, chart: LaneChart, *, free: bool) -> Box:
     short = bar.label.partition(",")[0].partition(":")[0]
     pixels = _NARROWEST_PIXELS * width / 100
     fits = free and pixels >= _BOLD_PIXELS * len(short) + _INSIDE_PIXELS
-    return Box(bar.label, short, bar.tone, min(start, 100 - THINNEST), width, fits=fits)
+    return Box(bar.label, short, bar.tone, min(start, 100 - THINNEST), width, fits=fits, thin=pixels < _THIN_PIXELS)
 
 
 def _part(at: int, start: int, end: int) -> float:

@@ -11,7 +11,7 @@ import pytest
 from cli.reports import drawing
 from cli.reports.document import document
 from cli.reports.html import html
-from cli.reports.page import Bar, BarChart, CurveChart, Lane, LaneChart, Series
+from cli.reports.page import Bar, BarChart, CurveChart, Lane, LaneChart, Mark, Series
 from tests.reports import reading
 from tests.reports.reading import Node
 from tests.reports.telling import PAGES, Story, hour
@@ -202,6 +202,16 @@ def test_a_time_of_seconds_has_an_axis(length: int) -> None:
 
     assert 2 <= len(labels) <= 5
     assert labels[0].startswith("15 Jan 08:0")
+
+
+def test_what_is_small_or_rare_in_a_lane_is_seen() -> None:
+    """A rollout is drawn over what happened in its second, and a bar of a minute has no edge that hides it."""
+    marks = [Mark(5, "rollout", "rollout"), Mark(5, "published", "step"), Mark(7, "ended", "step")]
+    bars = [Bar(0, 5, "short", "canceled"), Bar(5, 900, "long", "active")]
+    (lane,) = drawing.lanes(LaneChart("", "", 0, 1000, 1000, [Lane("x", bars, marks)])).lanes
+
+    assert [dot.label for dot in lane.dots] == ["published", "ended", "rollout"]
+    assert [box.thin for box in lane.boxes] == [True, False]
 
 
 def test_a_chart_of_one_bar() -> None:
