@@ -26,7 +26,7 @@ def day(seconds: int) -> str:
 
 
 def span(seconds: int) -> str:
-    """The two largest units of a duration: ``3 days 4 hours``."""
+    """The two largest units of a duration: ``3 days 4 hours``; of one that is over ``3 days 4 hours ago``."""
     rest, parts = abs(seconds), []
     for size, name in _UNITS:
         count, rest = divmod(rest, size)
@@ -36,7 +36,7 @@ def span(seconds: int) -> str:
             break  # "3 days 5 minutes" would be exact about nothing
         if len(parts) == 2:
             break
-    return ("-" if seconds < 0 else "") + (" ".join(parts) or "0 seconds")
+    return (" ".join(parts) or "0 seconds") + (" ago" if seconds < 0 else "")
 
 
 def counted(count: int, noun: str) -> str:

@@ -8,6 +8,15 @@ from cli.reports import words
 
 
 @pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0, "0 seconds"), (90, "1 minute 30 seconds"), (-2 * 86_400 - 3600, "2 days 1 hour ago"), (-1, "1 second ago")],
+)
+def test_a_duration_that_is_over_is_ago(seconds: int, told: str) -> None:
+    """What expired two days ago has no minus two days left."""
+    assert words.span(seconds) == told
+
+
+@pytest.mark.parametrize(
     ("count", "whole", "told"),
     [
         (0, 0, ""),

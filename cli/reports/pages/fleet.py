@@ -21,7 +21,7 @@ def page(report: FleetReport) -> Page:
     sections = [_offered(report), _versions(report), share_section(report.share, report.period, "the fleet")]
     if report.silence is not None:
         heard = report.silence.steps[0].devices + report.silence.steps[1].devices
-        facts.append(Fact("Heard of in a day", heard, words.part(heard, report.production + report.test)))
+        facts.append(Fact("Heard of within a day", heard, words.part(heard, report.production + report.test)))
         sections += _silence(report)
     return Page(
         "fleet",
@@ -63,8 +63,8 @@ def _versions(report: FleetReport) -> Section:
         Column("devices", "Production devices", numeric=True),
         Column("orphans", "Orphans among them", numeric=True),
     ]
-    rows = [(row.version, row.devices, row.orphans) for row in report.versions]
-    note = "Version 0: none reported yet, or none that this ledger knows."
+    rows = [(row.version or Said(0, "none"), row.devices, row.orphans) for row in report.versions]
+    note = "None: nothing reported yet, or nothing that this ledger knows."
     return Section("versions", "By version", columns, rows, note=note)
 
 
