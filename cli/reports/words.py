@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from projections.reports.values import Span
-
 _UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
@@ -50,8 +48,3 @@ def part(count: int, whole: int) -> str:
         return ""
     percent = 100 * count // whole
     return "under 1 %" if count and not percent else f"{percent} %"
-
-
-def when_over(seconds: Span | None) -> str:
-    """A duration, or that there is none yet."""
-    return "not yet" if seconds is None else span(seconds)
