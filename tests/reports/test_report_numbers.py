@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from cli.reports.page import CurveChart
+from cli.reports.page import CurveChart, Fact
 from cli.reports.pages.activity import page
 from cli.reports.pages.expiry import page as expiry_page
 from cli.reports.pages.fleet import page as fleet_page
+from cli.reports.pages.tag import page as tag_page
 from cli.reports.pages.wave import page as wave_page
 from ledger.application import waves
 from ledger.domain.wave import UnknownWave
@@ -244,6 +245,8 @@ def test_tag_and_fleet_have_one_newest(factory: Factory) -> None:
         ("production", 7, 4), ("wave", 8, 1),
     ]  # fmt: skip
     assert (tag.now.latest, tag.now.devices, tag.now.on_latest, tag.now.on_orphan) == (7, 8, 5, 0)
+    assert Fact("On the newest offered", 5, "62 %; v8's to devices in it, else production's") in tag_page(tag).facts
+    assert Fact("Updated so far", 1, "of 3 devices in the wave") in wave_page(ask(factory, build["wave"])).facts
 
 
 def test_versions_over_time(story: Story) -> None:

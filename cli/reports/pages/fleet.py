@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from cli.reports import words
 from cli.reports.page import Cell, Column, Fact, Page, Said, Section
-from cli.reports.pages.parts import NEWEST_OFFERED, in_period, share_section
+from cli.reports.pages.parts import in_period, share_section
 from projections.reports.fleet import FleetReport, Offered, Silence, Silences
+
+_NEWEST_OFFERED = (
+    "Each device is compared with the newest that it is offered itself: one in an active wave with the wave's version, "
+    "any other one with production's."
+)
 
 
 def page(report: FleetReport) -> Page:
@@ -50,7 +55,7 @@ def _offered(report: FleetReport) -> Section:
         (row.tag, row.kind, row.wave, _newest(row), row.devices, row.on_latest, row.orphans, row.held)
         for row in report.offered
     ]
-    return Section("offered", "By what devices are offered", columns, rows, note=NEWEST_OFFERED)
+    return Section("offered", "By what devices are offered", columns, rows, note=_NEWEST_OFFERED)
 
 
 def _newest(row: Offered) -> Cell:

@@ -29,11 +29,6 @@ WAVE_COLUMNS = (
     Column("reason", "Reason"),
 )
 
-NEWEST_OFFERED = (
-    "Each device is compared with the newest that it is offered itself: one in an active wave with the wave's version, "
-    "any other one with production's."
-)
-
 
 def wave_row(wave: WaveSummary) -> tuple[Cell, ...]:
     """A wave in a table."""

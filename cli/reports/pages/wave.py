@@ -60,12 +60,12 @@ def page(report: WaveReport) -> Page:
 
 
 def _facts(report: WaveReport) -> Iterator[Fact]:
-    wave, counts = report.wave, report.counts
+    wave = report.wave
     ended = f"{words.moment(wave.finished_at)} UTC, by {wave.finished_by}" if wave.finished_at is not None else ""
     yield Fact("Outcome", wave.status, ended)
     yield Fact("Init to end", wave.duration, "" if wave.finished_at is not None else "not ended")
     yield Fact("Devices rolled out to", wave.reached, f"in {words.counted(wave.rollouts, 'rollout')}")
-    yield Fact(*_running(report), f"of {words.counted(counts.total, 'device')} on the tag")
+    yield _running(report)
     yield Fact(
         "Signatures",
         len({s.keyid for s in report.signatures}),
@@ -73,14 +73,17 @@ def _facts(report: WaveReport) -> Iterator[Fact]:
     )
 
 
-def _running(report: WaveReport) -> tuple[str, int]:
+def _running(report: WaveReport) -> Fact:
+    version, counts = report.wave.version, report.counts
+    of_all = f"of {words.counted(counts.total, 'device')} on the tag"
     match report.wave.status:
         case "canceled":  # who runs something newer by now says nothing of this wave
-            return f"Still on version {report.wave.version} now", report.counts.on_wave
+            return Fact(f"Still on version {version} now", counts.on_wave, of_all)
         case "complete":
-            return f"On version {report.wave.version} or above now", report.counts.updated
+            return Fact(f"On version {version} or above now", counts.updated, of_all)
         case _:
-            return "Of them updated so far", report.counts.updated
+            inside = counts.updated + counts.scheduled
+            return Fact("Updated so far", counts.updated, f"of {words.counted(inside, 'device')} in the wave")
 
 
 def _timeline(report: WaveReport) -> Section:
