@@ -6,14 +6,7 @@ from sqlalchemy import Connection
 
 from cli.output import when
 from projections.queries import expiry
-from projections.queries.expiry import Expiry, Kind, LongChain
-
-_RENEWALS = {
-    Kind.PRODUCTION_ROOT: "waveledger keys tuf renew-root --keys root.keys.tgz",
-    Kind.CI_ROOT: "waveledger tuf refresh, where the CI root's key is",
-    Kind.DOCUMENT: "waveledger targets resign {owner} -k KEYS",
-    Kind.ONLINE: "waveledger tuf refresh",
-}
+from projections.queries.expiry import Expiry, LongChain
 
 
 def warnings(connection: Connection, now: int) -> list[str]:
@@ -26,7 +19,7 @@ def _aged(found: Expiry, now: int) -> str:
     several = found.what.startswith("the targets ")
     aged = "are past half of their life and expire at" if several else "is past half of its life and expires at"
     state = "expired at" if found.is_expired(now) else aged
-    return f"{found.what} {state} {when(found.expires)}: {_RENEWALS[found.kind].format(owner=found.owner)}"
+    return f"{found.what} {state} {when(found.expires)}: {found.renewal().command}"
 
 
 def _long(chain: LongChain) -> str:

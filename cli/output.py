@@ -43,12 +43,13 @@ FormatOption = Annotated[
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under headings, or facts (name and value); `title` stands above them, empty for none."""
+    """Rows under headings, or facts (name and value); `title` and `note` stand above them, empty for none."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
     title: str = ""
     facts: bool = False
+    note: str = ""
 
     @classmethod
     def of_facts(cls, facts: Sequence[tuple[str, object]], title: str = "") -> Table:
@@ -176,6 +177,8 @@ def _table(table: Table) -> Iterator[str]:
         widths = [max(width, len(_cell(value))) for width, value in zip(widths, row, strict=True)]
     if table.title:
         yield table.title
+    if table.note:
+        yield printable(table.note)
     for row in chain(heading, table.rows):
         yield "  ".join(_cell(value).ljust(width) for value, width in zip(row, widths, strict=True)).rstrip()
 

@@ -3,8 +3,10 @@
 Rules of this module:
 
 * Across, everything is a percentage of the chart's width, so it is as wide as its page and its text stays readable on a
-  phone. Curves are drawn in a square of `SIDE` that is stretched.
-* A number holds until the next one: lines go in steps, never slanted.
+  phone. Curves are drawn in a square of `SIDE` that is stretched. The numbers of an axis stand beside the chart, in a
+  `gutter` of so many pixels.
+* A number holds until the next one: lines go in steps, never slanted. The last step has a width even where it has only
+  just begun: the chart then ends a little after its time.
 * Nothing is rounded to pixels: the numbers can be read back from the shapes.
 """
 
@@ -20,6 +22,7 @@ from cli.reports.page import Bar, BarChart, CurveChart, Lane, LaneChart, Mark, S
 
 SIDE = 1000
 THINNEST = 0.35  # percent; a bar of a wave that took a minute is still to be seen
+_NARROWEST_STEP = 100  # of the time; a curve's last step is as wide as that part of it
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _STEPS = [
     1, 2, 5, 10, 15, 30, *(_MINUTE * n for n in (1, 2, 5, 10, 15, 30)), *(_HOUR * n for n in (1, 2, 3, 6, 12)),
@@ -28,6 +31,9 @@ _STEPS = [
 _MONTHS = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600)
 _TICKS = 5  # the most that are of use on a phone
 _NARROWEST_PIXELS, _LETTER_PIXELS, _GAP_PIXELS = 280, 6.6, 4  # a chart on a phone of 320 pixels, in its font of 12
+_LONGEST_LANE = 46  # letters of its label, on a phone of 390 pixels
+_THIN_PIXELS = 4  # below that a bar's edge would be most of it
+_BOLD_PIXELS, _INSIDE_PIXELS = 7.2, 16  # a letter on a bar, and what is left of it on both sides
 
 
 @dataclass(frozen=True)
@@ -50,9 +56,11 @@ class Shape:
 
 @dataclass(frozen=True)
 class Curves:
-    """Areas, then lines over them. `top` is the number at the upper edge."""
+    """Areas, then lines over them. `top` is the number at the upper edge, `end` the moment at the right one."""
 
+    gutter: int
     top: int
+    end: int
     areas: Sequence[Shape]
     lines: Sequence[Shape]
     rows: Sequence[Tick]
@@ -62,7 +70,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class Box:
-    """A bar: place and width across in percent; whether its label fits into it."""
+    """A bar: place and width across in percent; whether its label fits into it, and whether it is `thin`."""
 
     label: str
     short: str
@@ -70,6 +78,7 @@ class Box:
     place: float
     width: float
     fits: bool
+    thin: bool
 
 
 @dataclass(frozen=True)
@@ -83,9 +92,10 @@ class Dot:
 
 @dataclass(frozen=True)
 class DrawnLane:
-    """A lane."""
+    """A lane; `short` is what of its label fits on a phone."""
 
     label: str
+    short: str
     boxes: Sequence[Box]
     dots: Sequence[Dot]
 
@@ -115,6 +125,7 @@ class Column:
 class Columns:
     """Bars side by side."""
 
+    gutter: int
     top: int
     bars: Sequence[Column]
     rows: Sequence[Tick]
@@ -126,11 +137,12 @@ def curves(chart: CurveChart) -> Curves:
     levels = _stacked(chart.stacked)
     highest = [value for series in (*levels, *(line.points for line in chart.lines)) for _, value in series]
     top, rows = _rows(max(highest, default=0))
+    end, gutter = _end(chart), _gutter(rows)
 
     def corners(points: Sequence[tuple[int, int]]) -> list[str]:
         return [
-            f"{SIDE * _part(at, chart.start, chart.end):.2f},{SIDE - SIDE * value / top:.3f}"
-            for at, value in _steps(points, chart.end)
+            f"{SIDE * _part(at, chart.start, end):.2f},{SIDE - SIDE * value / top:.3f}"
+            for at, value in _steps(points, end)
         ]
 
     floors = [[(at, 0) for at, _ in level] for level in levels[:1]] + levels[:-1]
@@ -139,8 +151,8 @@ def curves(chart: CurveChart) -> Curves:
         for series, level, floor in zip(chart.stacked, levels, floors, strict=True)
     ]
     lines = [Shape(line.label, line.tone, "M" + " L".join(corners(line.points))) for line in chart.lines if line.points]
-    marks = [_tick(mark.at, mark.label, chart.start, chart.end) for mark in chart.marks]
-    return Curves(top, areas, lines, rows, _columns(chart.start, chart.end), marks)
+    marks = [_tick(mark.at, mark.label, chart.start, end) for mark in chart.marks]
+    return Curves(gutter, top, end, areas, lines, rows, _columns(chart.start, end, gutter), marks)
 
 
 def lanes(chart: LaneChart) -> Lanes:
@@ -161,7 +173,8 @@ def columns(chart: BarChart) -> Columns:
         Column(words.moment(at), each * (place + 0.1), each * 0.8, 100 * value / top, value)
         for place, (at, value) in enumerate(points)
     ]
-    return Columns(top, bars, rows, _columns(points[0][0], points[-1][0] + chart.width))
+    gutter = _gutter(rows)
+    return Columns(gutter, top, bars, rows, _columns(points[0][0], points[-1][0] + chart.width, gutter))
 
 
 def _stacked(series: Sequence[Series]) -> list[list[tuple[int, int]]]:
@@ -171,6 +184,13 @@ def _stacked(series: Sequence[Series]) -> list[list[tuple[int, int]]]:
         below = levels[-1] if levels else [(at, 0) for at, _ in one.points]
         levels.append([(at, floor + value) for (at, value), (_, floor) in zip(one.points, below, strict=True)])
     return levels
+
+
+def _end(chart: CurveChart) -> int:
+    """Where the chart ends, so that its last step can be seen."""
+    series = [*chart.stacked, *chart.lines]
+    changes = [at for one in series for (_, before), (at, value) in pairwise(one.points) if value != before]
+    return max([chart.end, *(at + max((at - chart.start) // _NARROWEST_STEP, 1) for at in changes)])
 
 
 def _steps(points: Sequence[tuple[int, int]], end: int) -> list[tuple[int, int]]:
@@ -186,8 +206,11 @@ def _lane(lane: Lane, chart: LaneChart) -> DrawnLane:
     # A label inside a bar would lie under dots; those of tone "mark" stand below it.
     free = all(mark.tone == "mark" for mark in lane.marks)
     boxes = [_box(bar, chart, free=free) for bar in lane.bars]
-    dots = [Dot(mark.label, mark.tone, 100 * _part(mark.at, chart.start, chart.end)) for mark in _inside(lane, chart)]
-    return DrawnLane(lane.label, boxes, dots)
+    # What is rare is drawn last: a wave is rolled out and published within a second, and one dot covers the other.
+    marks = sorted(_inside(lane, chart), key=lambda mark: mark.tone == "rollout")
+    dots = [Dot(mark.label, mark.tone, 100 * _part(mark.at, chart.start, chart.end)) for mark in marks]
+    short = lane.label if len(lane.label) <= _LONGEST_LANE else f"{lane.label[: _LONGEST_LANE - 1]}…"
+    return DrawnLane(lane.label, short, boxes, dots)
 
 
 def _inside(lane: Lane, chart: LaneChart) -> list[Mark]:
@@ -199,9 +222,9 @@ def _box(bar: Bar, chart: LaneChart, *, free: bool) -> Box:
     end = 100 * _part(chart.end if bar.end is None else bar.end, chart.start, chart.end)
     width = max(end - start, THINNEST)
     short = bar.label.partition(",")[0].partition(":")[0]
-    return Box(
-        bar.label, short, bar.tone, min(start, 100 - THINNEST), width, fits=free and 3.4 * width > 6.6 * len(short) + 8
-    )
+    pixels = _NARROWEST_PIXELS * width / 100
+    fits = free and pixels >= _BOLD_PIXELS * len(short) + _INSIDE_PIXELS
+    return Box(bar.label, short, bar.tone, min(start, 100 - THINNEST), width, fits=fits, thin=pixels < _THIN_PIXELS)
 
 
 def _part(at: int, start: int, end: int) -> float:
@@ -216,6 +239,11 @@ def _rows(highest: int) -> tuple[int, list[Tick]]:
     return step * count, [Tick(100 - 100 * n / count, f"{step * n:,}") for n in range(count + 1)]
 
 
+def _gutter(rows: Sequence[Tick]) -> int:
+    """How wide the numbers of an axis are, in pixels, with what keeps them off the chart."""
+    return round(_LETTER_PIXELS * max(len(row.label) for row in rows)) + 12
+
+
 def _round_up(number: int) -> int:
     scale = 1
     while True:
@@ -225,25 +253,25 @@ def _round_up(number: int) -> int:
         scale *= 10
 
 
-def _columns(start: int, end: int) -> list[Tick]:
+def _columns(start: int, end: int, gutter: int = 0) -> list[Tick]:
     """Round moments, as many as fit on a phone: of the clock, of the calendar in days, or first days of months."""
     if steps := [step for step in _STEPS if (end - start) // step < _TICKS]:
         moments_of = [range(-(-start // step) * step, end + 1, step) for step in steps]
-        found = next((ticks for moments in moments_of if _fit(ticks := _named(moments, start, end))), [])
+        found = next((ticks for moments in moments_of if _fit(ticks := _named(moments, start, end), gutter)), [])
         # What is left of a short time may be a single mark: then rather the finer ones, without those that don't fit.
-        return found if len(found) > 1 else _thinned(moments_of[0], start, end)
+        return found if len(found) > 1 else _thinned(moments_of[0], start, end, gutter)
     firsts = list(_first_days(start, end))
     for every in _MONTHS:
         chosen = [_tick(at, f"{_utc(at):%b %Y}", start, end) for month, at in firsts if month % every == 0]
-        if len(chosen) <= _TICKS + 1 and _fit(chosen):
+        if len(chosen) <= _TICKS + 1 and _fit(chosen, gutter):
             break
     return chosen
 
 
-def _thinned(moments: Sequence[int], start: int, end: int) -> list[Tick]:
+def _thinned(moments: Sequence[int], start: int, end: int, gutter: int) -> list[Tick]:
     kept: list[int] = []
     for at in moments:
-        if _fit(_named([*kept, at], start, end)):
+        if _fit(_named([*kept, at], start, end), gutter):
             kept.append(at)
     return _named(kept, start, end)
 
@@ -258,16 +286,16 @@ def _named(moments: Sequence[int], start: int, end: int) -> list[Tick]:
     return found
 
 
-def _fit(ticks: Sequence[Tick]) -> bool:
+def _fit(ticks: Sequence[Tick], gutter: int) -> bool:
     """Whether no label lies over the next one on a narrow phone, and each says something else."""
-    ends = [_extent(tick) for tick in ticks]
+    ends = [_extent(tick, _NARROWEST_PIXELS - gutter) for tick in ticks]
     apart = all(right + _GAP_PIXELS <= left for (_, right), (left, _) in pairwise(ends))
     return apart and len({tick.label for tick in ticks}) == len(ticks)
 
 
-def _extent(tick: Tick) -> tuple[float, float]:
-    """From where to where a label goes, in pixels of the narrowest chart."""
-    width, at = _LETTER_PIXELS * len(tick.label), _NARROWEST_PIXELS * tick.place / 100
+def _extent(tick: Tick, chart: int) -> tuple[float, float]:
+    """From where to where a label goes, in pixels of a chart that has so many."""
+    width, at = _LETTER_PIXELS * len(tick.label), chart * tick.place / 100
     left = at - width * {"start": 0.0, "middle": 0.5, "end": 1.0}[tick.anchor]
     return left, left + width
 

@@ -1,15 +1,27 @@
-"""A report as a page: facts, and sections of a table each, some with a chart. Every format but JSON is made from it."""
+"""A report as a page: facts, and sections of a table each, some with a chart. Every format but JSON is made from it.
+
+A cell holds what JSON holds. Where people read it in other words, it is `Said`, and CSV still has the value itself.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from projections.reports.basis import Basis
 from projections.reports.values import Period, Span, Time
 
-Cell: TypeAlias = "str | int | Time | Span | None"
+
+@dataclass(frozen=True)
+class Said:
+    """A value that people read in other words, None where they read nothing. A list of JSON is a tuple here."""
+
+    value: object
+    text: str | None
+
+
+Cell: TypeAlias = "str | int | Time | Span | Said | None"
 
 
 @dataclass(frozen=True)
@@ -23,7 +35,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Column:
-    """`key` is its name in CSV, the same as in JSON; `title` what people read."""
+    """`key` is its name in CSV, the same as in JSON; `title` what people read, empty for what only CSV has."""
 
     key: str
     title: str
@@ -107,7 +119,11 @@ Chart: TypeAlias = LaneChart | CurveChart | BarChart
 
 @dataclass(frozen=True)
 class Section:
-    """A table, with its chart if it has one. `detail`: the numbers of a chart, too many for a terminal."""
+    """A table, with its chart if it has one.
+
+    `detail`: the numbers of a chart, which are folded below it. They are too many for a terminal, but for `brief` ones:
+    there is no chart there.
+    """
 
     key: str
     title: str
@@ -115,7 +131,14 @@ class Section:
     rows: Sequence[Sequence[Cell]]
     chart: Chart | None = None
     detail: bool = False
+    brief: bool = False
     note: str = ""
+
+    def shown(self) -> Section:
+        """As people get it: without the columns that only CSV has."""
+        kept = [place for place, column in enumerate(self.columns) if column.title]
+        rows = [[row[place] for place in kept] for row in self.rows]
+        return replace(self, columns=[self.columns[place] for place in kept], rows=rows)
 
 
 @dataclass(frozen=True)

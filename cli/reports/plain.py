@@ -9,26 +9,28 @@ from cli import output
 from cli.lazy import printable
 from cli.output import Table, when
 from cli.reports import words
-from cli.reports.page import Cell, Page, Section
+from cli.reports.document import field_of
+from cli.reports.page import Cell, Page, Said, Section
 from projections.reports.values import Span, Time
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#+!|~&])")
 
 
 def tables(page: Page) -> tuple[list[str], list[Table]]:
-    """Lines and tables for the terminal; a chart's numbers are left out."""
+    """Lines and tables for the terminal; a chart's numbers are left out if they are many."""
     found = [Table.of_facts([(fact.label.lower(), _fact(fact.value, fact.note)) for fact in page.facts])]
-    for section in page.sections:
-        if section.rows and not section.detail:
+    for section in (section.shown() for section in page.sections):
+        if section.rows and (section.brief or not section.detail):
             columns = [column.title for column in section.columns]
-            found.append(Table(columns, [[_told(cell) for cell in row] for row in section.rows], section.title))
+            rows = [[_told(cell) for cell in row] for row in section.rows]
+            found.append(Table(columns, rows, section.title, note=section.note))
     return [page.title, page.lead, *made_from(page)], found
 
 
 def csv(section: Section) -> str:
-    """One section's table. Moments are RFC 3339, durations seconds."""
+    """One section's table: the values of JSON, under its keys."""
     columns = [column.key for column in section.columns]
-    return output.csv_of(Table(columns, [[_raw(cell) for cell in row] for row in section.rows]))
+    return output.csv_of(Table(columns, [[field_of(cell) for cell in row] for row in section.rows]))
 
 
 def markdown(page: Page) -> str:
@@ -50,7 +52,7 @@ def _markdown(page: Page) -> Iterator[str]:
     yield ""
     for fact in page.facts:
         yield f"* **{_escape(fact.label)}:** {_escape(_fact(fact.value, fact.note))}"
-    for section in page.sections:
+    for section in (section.shown() for section in page.sections):
         yield from ("", f"## {_escape(section.title)}", "")
         if section.note:
             yield from (_escape(section.note), "")
@@ -79,8 +81,10 @@ def _escape(text: str) -> str:
 
 def _told(cell: Cell) -> str:
     match cell:
-        case None:
+        case None | Said(text=None):
             return "-"
+        case Said(text=str(text)):
+            return text
         case Time():
             return str(when(cell))
         case Span():
@@ -90,8 +94,5 @@ def _told(cell: Cell) -> str:
 
 
 def _fact(value: Cell, note: str) -> str:
-    return _told(value) + (f" ({note})" if note else "")
-
-
-def _raw(cell: Cell) -> object:
-    return when(cell) if isinstance(cell, Time) else cell
+    told = f"{value:,}" if type(value) is int else _told(value)  # a Time is an int, too
+    return told + (f" ({note})" if note else "")

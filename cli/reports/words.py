@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from projections.reports.values import Span
-
 _UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
 
@@ -26,7 +24,7 @@ def day(seconds: int) -> str:
 
 
 def span(seconds: int) -> str:
-    """The two largest units of a duration: ``3 days 4 hours``."""
+    """The two largest units of a duration: ``3 days 4 hours``; of one that is over ``3 days 4 hours ago``."""
     rest, parts = abs(seconds), []
     for size, name in _UNITS:
         count, rest = divmod(rest, size)
@@ -36,7 +34,7 @@ def span(seconds: int) -> str:
             break  # "3 days 5 minutes" would be exact about nothing
         if len(parts) == 2:
             break
-    return ("-" if seconds < 0 else "") + (" ".join(parts) or "0 seconds")
+    return (" ".join(parts) or "0 seconds") + (" ago" if seconds < 0 else "")
 
 
 def counted(count: int, noun: str) -> str:
@@ -45,10 +43,8 @@ def counted(count: int, noun: str) -> str:
 
 
 def part(count: int, whole: int) -> str:
-    """A part of a whole in percent, rounded down, so that 100 % is all of it; empty of nothing."""
-    return f"{100 * count // whole} %" if whole else ""
-
-
-def when_over(seconds: Span | None) -> str:
-    """A duration, or that there is none yet."""
-    return "not yet" if seconds is None else span(seconds)
+    """A part of a whole in percent, rounded down, so that 100 % is all of it and 0 % none; empty of nothing."""
+    if not whole:
+        return ""
+    percent = 100 * count // whole
+    return "under 1 %" if count and not percent else f"{percent} %"

@@ -42,6 +42,21 @@ class Kind(StrEnum):
     ONLINE = "online"
 
 
+class Renewal(NamedTuple):
+    """How something is renewed: whose keys it takes (``root``, ``targets`` or ``online``), and the command."""
+
+    keys: str
+    command: str
+
+
+_RENEWALS = {
+    Kind.PRODUCTION_ROOT: Renewal("root", "waveledger keys tuf renew-root --keys root.keys.tgz"),
+    Kind.CI_ROOT: Renewal("online", "waveledger tuf refresh, where the CI root's key is"),
+    Kind.DOCUMENT: Renewal("targets", "waveledger targets resign {owner} -k KEYS"),
+    Kind.ONLINE: Renewal("online", "waveledger tuf refresh"),
+}
+
+
 class Expiry(NamedTuple):
     """Something that expires: `since` and `expires` in seconds since 1970; `owner` is a document's tag or wave."""
 
@@ -58,6 +73,11 @@ class Expiry(NamedTuple):
     def is_aged(self, now: int) -> bool:
         """Whether half of its life is over."""
         return 2 * now >= self.since + self.expires
+
+    def renewal(self) -> Renewal:
+        """Who must act, and how."""
+        found = _RENEWALS[self.kind]
+        return found._replace(command=found.command.format(owner=self.owner))
 
 
 class LongChain(NamedTuple):

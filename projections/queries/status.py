@@ -5,8 +5,10 @@ Rules of this module:
 * A row for each set of devices that is offered something of its own: a tag's production targets, its active wave, its
   CI targets. Every device is in exactly one row. A held device counts with production, which it is to return to; `held`
   says how many there are.
-* latest = the highest number offered. on latest = devices that run it. An orphan is a version (never 0) that is neither
-  in the tag's production targets nor in its active wave's; for a test device, none of its CI targets'.
+* latest = the highest number offered. on latest = devices that run it: one that is in the active wave is compared with
+  the wave's, any other one with production's. So it is said everywhere, and a tag's rows add up.
+* An orphan is a version (never 0) that is neither in the tag's production targets nor in its active wave's; for a test
+  device, none of its CI targets'.
 """
 
 from __future__ import annotations
@@ -87,15 +89,15 @@ def devices(connection: Connection) -> tuple[int, int]:
     return counts.get(1, 0), counts.get(0, 0)
 
 
-def tags(connection: Connection, *, online_since: int | None) -> list[TagRow]:
-    """All rows: those with devices, and those that offer something. `online_since`: None for the past."""
+def tags(connection: Connection, *, online_since: int | None, tag: str | None = None) -> list[TagRow]:
+    """All rows, or those of one tag: with devices, or offering something. `online_since`: None for the past."""
     unseen = 0 if online_since is not None else None
     offers = _Offers(connection)
-    rows = {(row.tag, row.kind): row for row in offers.rows()}
+    rows = {(row.tag, row.kind): row for row in offers.rows() if tag in {None, row.tag}}
     for row in rows.values():
         row.all.online = unseen
     with uncollected():  # there may be a cell for every other device
-        for cell in cells(connection, online_since=online_since):
+        for cell in cells(connection, online_since=online_since, tag=tag):
             inside = (cell.listed or cell.grouped) and cell.held <= offers.active[cell.tag][1]
             kind = "wave" if inside else "production" if cell.production else "ci"
             if (cell.tag, kind) not in rows:

@@ -54,7 +54,10 @@ _KIND_OF = {
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """One actor: the role that it has now (None: it is no member), and its events, those of `KINDS` by kind."""
+    """One actor: the role that it has now (None: it is no member), and its events, by kind those of `KINDS`.
+
+    `other` are those of no kind: what a command recorded besides, a tag that was opened for a wave for instance.
+    """
 
     actor: str
     role: str | None
@@ -70,6 +73,7 @@ class Actor:
     publications: int
     keys: int
     members: int
+    other: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +146,7 @@ def _actors(rows: Iterable[Any], roles: dict[str, str]) -> list[Actor]:
             Time(first[actor]),
             Time(last[actor]),
             counted["events"],
-            *(counted[kind] for kind in KINDS),
+            *(counted[kind] for kind in (*KINDS, "")),
         )
         for actor, counted in kinds.items()
     ]

@@ -11,6 +11,7 @@ Rules of this module:
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +53,8 @@ class GroupHit:
 class Expiring:
     """Something that expires; `left` is what is left of its life, below 0 when it expired; `state` says how it is.
 
-    `state`: ``expired``, ``renew`` (half of its life is over) or ``fresh``.
+    `state`: ``expired``, ``renew`` (half of its life is over) or ``fresh``. `renewal` is the command that renews it;
+    `renewed_with` says whose keys that takes: ``root`` or ``targets``, which are offline, or ``online``.
     """
 
     what: str
@@ -63,6 +65,8 @@ class Expiring:
     state: str
     devices: int
     groups: tuple[GroupHit, ...]
+    renewed_with: str
+    renewal: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +81,23 @@ class ExpiringKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Soonest:
+    """All that expires next, in one second; `devices` would be hit by it, each counted once."""
+
+    what: tuple[str, ...]
+    expires: Time
+    left: Span
+    devices: int
+
+
+@dataclass(frozen=True, slots=True)
 class ExpiryReport:
-    """What expires, soonest first."""
+    """What expires, soonest first; `refusing` devices are hit by what has expired, each counted once."""
 
     basis: Basis
     until: Time | None
+    refusing: int
+    soonest: Soonest | None
     expiring: tuple[Expiring, ...]
     keys: tuple[ExpiringKey, ...]
 
@@ -90,12 +106,20 @@ def build(source: Source, wanted: Wanted) -> ExpiryReport:
     """The report; with an end of the period only what expires up to it."""
     basis = basis_of(source)
     views = _devices(source.tables)
-    found = [_expiring(one, views, basis.at) for one in expiry.expiries(source.tables)]
+    found = expiry.expiries(source.tables)
     keys = _keys(source.tables)
     if wanted.until is not None:
         found = [one for one in found if one.expires <= wanted.until]
         keys = [key for key in keys if key.expires <= wanted.until]
-    return ExpiryReport(basis, Time.of(wanted.until), tuple(found), tuple(keys))
+    expired = [one for one in found if one.is_expired(basis.at)]
+    return ExpiryReport(
+        basis,
+        Time.of(wanted.until),
+        _hit(expired, views).total(),
+        _soonest(found[len(expired) :], views, basis.at),
+        tuple(_expiring(one, views, basis.at) for one in found),
+        tuple(keys),
+    )
 
 
 Views = dict[str, Counter[str]]
@@ -115,22 +139,43 @@ def _devices(connection: Connection) -> Views:
     return found
 
 
-def _expiring(found: expiry.Expiry, views: Views, now: int) -> Expiring:
+def _soonest(left: Sequence[expiry.Expiry], views: Views, now: int) -> Soonest | None:
+    """Of what has not expired yet."""
+    if not left:
+        return None
+    at = left[0].expires
+    together = [one for one in left if one.expires == at]
+    return Soonest(tuple(map(_name, together)), Time(at), Span(at - now), _hit(together, views).total())
+
+
+def _hit(found: Sequence[expiry.Expiry], views: Views) -> Counter[str]:
+    """The devices that see any of these, by group."""
     hit: Counter[str] = Counter()
     for view, devices in views.items():
-        if _hits(found, view):
+        if any(_hits(one, view) for one in found):
             hit.update(devices)
+    return hit
+
+
+def _expiring(found: expiry.Expiry, views: Views, now: int) -> Expiring:
+    hit = _hit([found], views)
     state = "expired" if found.is_expired(now) else "renew" if found.is_aged(now) else "fresh"
     return Expiring(
-        found.what.rstrip(","),
+        _name(found),
         _kind(found),
         Time(found.since),
         Time(found.expires),
         Span(found.expires - now),
         state,
-        sum(hit.values()),
+        hit.total(),
         tuple(GroupHit(*pair) for pair in sorted(hit.items())),
+        found.renewal().keys,
+        found.renewal().command,
     )
+
+
+def _name(found: expiry.Expiry) -> str:
+    return found.what.rstrip(",")
 
 
 def _hits(found: expiry.Expiry, view: str) -> bool:

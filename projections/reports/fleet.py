@@ -3,6 +3,7 @@
 Rules of this module:
 
 * A version is counted over all tags; on some it may be an orphan, on others not: `orphans` counts the former.
+* What has no devices and offers nothing is left out: a tag whose CI targets were all pruned, for instance.
 * Silent devices are told by their last sign of life: a report, or a sighting. Sightings are telemetry and not history,
   so of the past there is no answer: `silence` is None.
 """
@@ -74,9 +75,15 @@ class SilentDevice:
 
 @dataclass(frozen=True, slots=True)
 class Silences:
-    """Who was heard of when: `steps` together are the whole fleet, `longest` those with the oldest sign of life."""
+    """Who was heard of when: `steps` together are the whole fleet.
+
+    `silent` devices were heard of, but not for a day; `longest` are those of them with the oldest sign of life. `never`
+    heard of were others.
+    """
 
     steps: tuple[Silence, ...]
+    silent: int
+    never: int
     longest: tuple[SilentDevice, ...]
 
 
@@ -134,6 +141,7 @@ def _parts(rows: list[TagRow]) -> _Parts:
             row.all.held,
         )
         for row in rows
+        if row.all.devices or row.latest
     )
     versions: dict[int, list[int]] = {}
     for row in rows:
@@ -168,4 +176,5 @@ def _silences(connection: Connection, now: int) -> Silences:
         {"since": now - SILENCES[1], "most": _LONGEST},
     )
     silent = tuple(SilentDevice(uuid, name, tag, Time(seen)) for uuid, name, tag, seen in longest)
-    return Silences(tuple(steps), silent)
+    longer = sum(counts.get(n, 0) for n in range(2, len(SILENCES) + 1))
+    return Silences(tuple(steps), longer, counts.get(-1, 0), silent)

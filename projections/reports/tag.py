@@ -8,8 +8,7 @@ from sqlalchemy import Connection, text
 
 from ledger.domain.errors import NotFound
 from ledger.domain.values import known_target
-from projections.queries import targets
-from projections.queries.waves import known_numbers
+from projections.queries import status, targets
 from projections.reports import history, share, waves
 from projections.reports.basis import Basis, basis_of
 from projections.reports.share import Share
@@ -36,7 +35,10 @@ class ProductionTarget:
 
 @dataclass(frozen=True, slots=True)
 class TagNow:
-    """The tag as it is: the highest production number (0: none), and its production devices."""
+    """The tag as it is: the highest production number (0: none), and its production devices.
+
+    `on_latest` run the newest that they are offered themselves, as in `projections.queries.status`.
+    """
 
     latest: int
     expires: Time | None
@@ -81,22 +83,14 @@ def build(source: Source, name: str, wanted: Wanted) -> TagReport:
 
 def _now(connection: Connection, tag: str) -> TagNow:
     production = targets.production(connection, tag)
-    known = known_numbers(connection, tag)
-    rows = connection.execute(
-        text(
-            "SELECT d.number, count(*) FROM fleet_device d JOIN fleet_name t ON t.kind = 'tag' AND t.id = d.tag "
-            "WHERE t.name = :tag AND d.production = 1 GROUP BY d.number"
-        ),
-        {"tag": tag},
-    )
-    devices: dict[int, int] = dict(rows.all())
+    rows = [row.all for row in status.tags(connection, online_since=None, tag=tag) if row.kind != "ci"]
     active = text("SELECT wave FROM release_wave WHERE tag = :tag AND status = 'active'")
     return TagNow(
         production.version,
         Time.of(production.expires),
         connection.execute(active, {"tag": tag}).scalar(),
-        sum(devices.values()),
-        devices.get(production.version, 0) if production.version else 0,
-        sum(count for number, count in devices.items() if number and number not in known),
+        sum(row.devices for row in rows),
+        sum(row.on_latest for row in rows),
+        sum(row.on_orphan for row in rows),
         tuple(ProductionTarget(name, known_target(name, body).number) for name, body in production.targets.items()),
     )

@@ -4,6 +4,9 @@ Rules of this module:
 
 * Adoption counts production devices on the wave's tag: those that run its number, and those that run it or above. It
   begins at init and ends now, or where the tag's next wave begins; of a finished wave, once no more devices follow.
+* The period goes on for a twentieth after that, if as much is known, so that the last step of a curve has a width.
+* A few devices that follow after more time than the whole wave took are stragglers: they are among the numbers, and a
+  curve may end before them, so that they don't squeeze all the others into a corner.
 * A milestone is the first moment at which that part of the tag's devices ran the number or above.
 """
 
@@ -29,6 +32,9 @@ from projections.reports.waves import WaveSummary
 
 MILESTONES = (10, 50, 90, 100)  # percent of the tag's devices
 _FINE = 100_000  # slices of the time in which a milestone is looked for
+_ROOM = 20  # a curve goes on for this part of its time
+_FEW = 10  # stragglers are at most this part of all that followed
+_LATE_POINTS = 20  # of those of a curve, the ones kept for stragglers
 
 Measured: TypeAlias = tuple[int, tuple[int, int, int]]
 """A moment, and the counts of `Adoption` from then on."""
@@ -59,7 +65,11 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Something that happened to the wave."""
+    """Something that happened to the wave.
+
+    `what`: ``init``, ``signed``, ``signed anew``, ``rollout``, ``complete``, ``cancel``; and of publications
+    ``published``, the first one that showed it, and ``promoted`` or ``withdrawn``, the first one that showed its end.
+    """
 
     position: int
     at: Time
@@ -87,13 +97,23 @@ class Milestone:
 
 
 @dataclass(frozen=True, slots=True)
+class Stragglers:
+    """The few devices that followed after `after`, the last of them at `last_at`."""
+
+    after: Time
+    devices: int
+    last_at: Time
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
-    """How far the wave is, as `waves status` counts."""
+    """How far the wave is, as `waves status` counts; `on_wave` run its very number, whether they are in it or not."""
 
     total: int
     updated: int
     scheduled: int
     unscheduled: int
+    on_wave: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +134,7 @@ class WaveReport:
     counts: Counts
     milestones: tuple[Milestone, ...]
     adoption: tuple[Adoption, ...]
+    stragglers: Stragglers | None
 
 
 def build(source: Source, name: str) -> WaveReport:
@@ -129,9 +150,10 @@ def build(source: Source, name: str) -> WaveReport:
     period = Period(wave.created_at, Time(_next_init(source.tables, wave) or max(basis.at, wave.created_at)))
     measured = history.walk(source, period, _adoption_of(wave), slices=_FINE)
     shown = measured if wave.finished_at is None else _while_it_moves(measured, wave.finished_at)
+    stragglers = None if wave.finished_at is None else _stragglers(shown, wave.finished_at)
     return WaveReport(
         basis,
-        Period(wave.created_at, Time(shown[-1][0])),
+        Period(wave.created_at, _a_little_on(wave.created_at, shown[-1][0], period.until)),
         wave,
         begin["source_tag"],
         Time(details.expires),
@@ -141,9 +163,17 @@ def build(source: Source, name: str) -> WaveReport:
         tuple(_signatures(own)),
         tuple(_rollouts(details.rollouts)),
         tuple(_timeline(source, wave, own)),
-        Counts(counted.total, counted.updated, counted.scheduled, counted.unscheduled),
+        _counts(counted),
         tuple(_milestone(measured, percent, wave.created_at) for percent in MILESTONES),
-        tuple(Adoption(Time(at), *value) for at, value in history.thin(shown)),
+        tuple(Adoption(Time(at), *value) for at, value in _thin(shown, stragglers)),
+        stragglers,
+    )
+
+
+def _counts(counted: query.WaveCount) -> Counts:
+    groups = (*counted.rollout_groups, *counted.other_groups)
+    return Counts(
+        counted.total, counted.updated, counted.scheduled, counted.unscheduled, sum(group.on_wave for group in groups)
     )
 
 
@@ -171,6 +201,29 @@ def _while_it_moves(measured: Sequence[Measured], finished_at: int) -> list[Meas
     end = max([finished_at, *moves[:1]])
     kept = [(at, value) for at, value in measured if at <= end]
     return kept if kept[-1][0] == end else [*kept, (end, kept[-1][1])]
+
+
+def _a_little_on(start: int, end: int, known: int) -> Time:
+    return Time(min(end + max((end - start) // _ROOM, 1), known))
+
+
+def _stragglers(shown: Sequence[Measured], finished_at: int) -> Stragglers | None:
+    start, final = shown[0][0], shown[-1][1][1]
+    # All but the few have followed where the number stays near its last one.
+    far = [at for (_, (_, updated, _)), (at, _) in pairwise(shown) if _FEW * abs(final - updated) > final]
+    most = max([finished_at, *far[-1:]])
+    after = _a_little_on(start, most, shown[-1][0])
+    late = final - [updated for at, (_, updated, _) in shown if at <= after][-1]
+    if late <= 0 or shown[-1][0] - most <= most - start or most == start:
+        return None
+    return Stragglers(after, late, Time(shown[-1][0]))
+
+
+def _thin(shown: list[Measured], stragglers: Stragglers | None) -> list[Measured]:
+    if stragglers is None:
+        return history.thin(shown)
+    early = [point for point in shown if point[0] <= stragglers.after]
+    return history.thin(early, history.POINTS - _LATE_POINTS) + history.thin(shown[len(early) :], _LATE_POINTS)
 
 
 def _milestone(measured: Sequence[Measured], percent: int, since: int) -> Milestone:
@@ -216,6 +269,10 @@ def _timeline(source: Source, wave: WaveSummary, own: Sequence[events.Row]) -> l
     shown = _first_shown(source, wave, own)
     if shown:
         moments.append(Moment(shown.position, Time(shown.recorded_at), shown.actor, "published"))
+    ended = _end_shown(source, wave, own, shown=shown is not None)
+    if ended:
+        how = "promoted" if wave.status == "complete" else "withdrawn"
+        moments.append(Moment(ended.position, Time(ended.recorded_at), ended.actor, how))
     return sorted(moments, key=lambda moment: moment.position)
 
 
@@ -224,11 +281,29 @@ def _first_shown(source: Source, wave: WaveSummary, own: Sequence[events.Row]) -
     begun = next((row.position for row in own if row.topic == "wave.rolled-out/1"), None)
     if begun is None:
         return None
-    stream = f"publication:production:{wave.tag}"
-    for row in events.read(source.ledger, stream=stream, after=begun, until=source.position):
+    for row in _publications(source, wave, begun):
         if wave.finished_at is not None and row.recorded_at > wave.finished_at:
             break
-        data = orjson.loads(row.payload)
-        if any(view["view"] == f"wave/{wave.name}" for view in data.get("views", ())):
+        if _shows(row, wave):
             return row
     return None
+
+
+def _end_shown(source: Source, wave: WaveSummary, own: Sequence[events.Row], *, shown: bool) -> events.Row | None:
+    """The first publication after its end that has its view no more; none where a canceled wave was never shown."""
+    ends = {"wave.completed/1", "wave.canceled/1"}
+    ended = next((row.position for row in own if row.topic in ends), None)
+    if ended is None or (wave.status == "canceled" and not shown):
+        return None
+    # One that was begun before the end and recorded after it shows the wave still.
+    return next((row for row in _publications(source, wave, ended) if not _shows(row, wave)), None)
+
+
+def _publications(source: Source, wave: WaveSummary, after: int) -> Iterator[events.Row]:
+    stream = f"publication:production:{wave.tag}"
+    rows = events.read(source.ledger, stream=stream, after=after, until=source.position)
+    return (row for row in rows if row.topic == "metadata.published/1")
+
+
+def _shows(row: events.Row, wave: WaveSummary) -> bool:
+    return any(view["view"] == f"wave/{wave.name}" for view in orjson.loads(row.payload)["views"])

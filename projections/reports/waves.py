@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from statistics import median_low
+from statistics import median
 from typing import Any
 
 import orjson
@@ -55,7 +55,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """How many waves came to which end, and the lower median of how long the finished ones took."""
+    """How many waves came to which end, and the median of how long the finished ones took, to a second."""
 
     total: int
     active: int
@@ -132,7 +132,7 @@ def _outcomes(found: tuple[WaveSummary, ...]) -> Outcomes:
 
     def middle(status: str) -> Span | None:
         spans = [wave.duration for wave in found if wave.status == status and wave.duration is not None]
-        return median_low(spans) if spans else None
+        return Span(round(median(spans))) if spans else None
 
     return Outcomes(
         len(found),

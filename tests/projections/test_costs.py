@@ -191,6 +191,21 @@ def test_counts_ask_as_many_statements_whatever_the_fleet(pair: tuple[Factory, F
     assert counts[0] == counts[1]
 
 
+@about_files
+def test_who_asks_for_nobody_online_reads_no_sightings(pair: tuple[Factory, Factory]) -> None:
+    """A report counts versions, not sightings: it looks up none, and counts the same devices."""
+    for made in pair:
+        made.init("m1", 30)
+        made.rollout("m1", uuids=["d1"])
+        with asked(made) as work, made.ledger.reading() as connection:
+            told = status.tags(connection, online_since=None)
+        with made.ledger.reading() as connection:
+            also = status.tags(connection, online_since=made.now - 4 * HOUR)
+
+        assert [row.all.versions for row in told] == [row.all.versions for row in also]
+        assert not any("sighting" in statement for statement in work.statements)
+
+
 def test_devices_online_on_another_tag_hide_nobody(factory: Factory) -> None:
     """More devices are online elsewhere than match here: those that are not online are chosen all the same."""
     factory.build(1)

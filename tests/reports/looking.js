@@ -55,8 +55,25 @@
     const axis = [...chart.querySelectorAll("text.axis:not(.over)")].map((t) => [t.textContent, t.getBoundingClientRect()]);
     return axis.slice(1).filter(([, box], place) => axis[place][1].right + 2 > box.left).map(([text]) => text);
   });
+  // What runs out of its place, to a pixel: text out of its chart, a label out of its bar, a number out of its tile.
+  const told = (element) => { const range = document.createRange(); range.selectNodeContents(element); return range.getBoundingClientRect(); };
+  const beyond = (inner, outer) => inner.left < outer.left - 1 || inner.right > outer.right + 1;
+  const places = [
+    ...[...document.querySelectorAll("figure svg text")].map((t) => [t, t.getBoundingClientRect(), t.closest("figure")]),
+    ...[...document.querySelectorAll("text.within")].map((t) => [t, t.getBoundingClientRect(), t.previousElementSibling]),
+    ...[...document.querySelectorAll(".facts dd")].map((d) => [d, told(d), d]),
+  ];
+  const out = places.filter(([, box, place]) => beyond(box, place.getBoundingClientRect())).map(([one]) => one.textContent);
+  // What lies over something else: a line over the title of a lane, the number of an axis over its chart, a tile over the next.
+  const cross = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+  const pairs = (from, to) => [...document.querySelectorAll(from)].flatMap((a) =>
+    [...a.closest("figure").querySelectorAll(to)].map((b) => [a, b]));
+  const upon = [...pairs("text.lane", "line.now"), ...pairs("svg.scale text", "path.area, rect.bar")]
+    .filter(([a, b]) => cross(a.getBoundingClientRect(), b.getBoundingClientRect())).map(([a]) => a.textContent);
+  const tiles = [...document.querySelectorAll(".facts > div")].map((d) => [told(d.querySelector("dd")), d.textContent]);
+  upon.push(...tiles.slice(1).filter(([box], n) => tiles[n][0].top < box.bottom && tiles[n][0].right + 8 > box.left && tiles[n][0].left < box.left).map(([, text]) => text));
   return {
-    texts, pale, small, over,
+    texts, pale, small, over, out, upon,
     wide: document.documentElement.scrollWidth - window.innerWidth,
     paper: getComputedStyle(document.body).backgroundColor,
   };

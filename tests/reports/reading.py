@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -75,6 +76,13 @@ def parse(html: str) -> Node:
 def csv_rows(text: str) -> list[dict[str, str]]:
     """The rows of a CSV table."""
     return list(csv.DictReader(io.StringIO(text)))
+
+
+def csv_field(value: object) -> str:
+    """A value of JSON as CSV has it."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def html_rows(page: Node, table: str) -> list[dict[str, str]]:

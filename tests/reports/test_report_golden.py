@@ -60,8 +60,9 @@ WAVE = WaveReport(
         Moment(11, at(1), "alice", "signed"),
         Moment(14, at(2), "alice", "rollout"),
         Moment(30, at(25), "bob", "complete"),
+        Moment(31, at(25), "bob", "promoted"),
     ),
-    Counts(1500, 1400, 100, 0),
+    Counts(1500, 1400, 100, 0, 1390),
     (Milestone(10, at(3), Span(2 * HOUR)), Milestone(90, at(40), Span(39 * HOUR)), Milestone(100, None, None)),
     (
         Adoption(at(1), 1480, 0, 0),
@@ -69,6 +70,7 @@ WAVE = WaveReport(
         Adoption(at(9), 1500, 900, 890),
         Adoption(at(40), 1500, 1400, 1390),
     ),
+    None,
 )
 TEXTS = {
     "waves.md": lambda: plain.markdown(waves.page(WAVES)),

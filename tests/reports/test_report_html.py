@@ -11,7 +11,7 @@ import pytest
 from cli.reports import drawing
 from cli.reports.document import document
 from cli.reports.html import html
-from cli.reports.page import Bar, BarChart, CurveChart, Lane, LaneChart, Series
+from cli.reports.page import Bar, BarChart, CurveChart, Lane, LaneChart, Mark, Series
 from tests.reports import reading
 from tests.reports.reading import Node
 from tests.reports.telling import PAGES, Story, hour
@@ -89,7 +89,8 @@ def test_the_adoption_curve_is_the_data(pages: dict[str, Any]) -> None:
     corners = [value(x, y) for x, y in reading.path_points(area["d"])]
     upper = corners[: len(corners) // 2]
     expected = [(hour(1), 0), (hour(3), 0), (hour(3), 1), (hour(5), 1), (hour(5), 2), (hour(10), 2), (hour(10), 4),
-                (hour(30), 4), (hour(30), 7)]  # fmt: skip
+                (hour(30), 4), (hour(30), 7), (end, 7)]  # fmt: skip
+    assert end == hour(30) + 29 * HOUR // 20  # the last step is to be seen
     assert len(upper) == len(expected)
     assert all(abs(at - when) < 30 for (at, _), (when, _) in zip(upper, expected, strict=True))
     assert all(abs(v - n) < 0.001 for (_, v), (_, n) in zip(upper, expected, strict=True))
@@ -135,6 +136,21 @@ def test_the_bars_are_the_activity(pages: dict[str, Any]) -> None:
     heights = [float(n.attributes["height"].rstrip("%")) for n in svg.find("rect")]
 
     assert [round(height * top / 100) for height in heights] == [one["events"] for one in told["busy"]]
+
+
+@pytest.mark.parametrize("length", [2, 10, 3600, 1_000_000])
+@pytest.mark.parametrize("stacked", [True, False])
+def test_the_last_step_has_a_width(length: int, *, stacked: bool) -> None:
+    """Where something changes in the last second of a chart, that is seen, and the rest as before."""
+    series = [Series("a", "s6", [(0, 0), (length // 2, 5), (length, 7)])]
+    drawn = drawing.curves(CurveChart("", "", 0, length, series if stacked else [], [] if stacked else series))
+    (shape,) = [*drawn.areas, *drawn.lines]
+    corners = reading.path_points(shape.path)
+    (last, before) = corners[5 if stacked else -1], corners[4 if stacked else -2]
+
+    assert last[0] == drawing.SIDE
+    assert drawing.SIDE - before[0] >= 9
+    assert last[1] == before[1]
 
 
 @pytest.mark.parametrize("highest", [0, 1, 2, 3, 4, 7, 8, 99, 100, 101, 1_000_000])
@@ -186,6 +202,16 @@ def test_a_time_of_seconds_has_an_axis(length: int) -> None:
 
     assert 2 <= len(labels) <= 5
     assert labels[0].startswith("15 Jan 08:0")
+
+
+def test_what_is_small_or_rare_in_a_lane_is_seen() -> None:
+    """A rollout is drawn over what happened in its second, and a bar of a minute has no edge that hides it."""
+    marks = [Mark(5, "rollout", "rollout"), Mark(5, "published", "step"), Mark(7, "ended", "step")]
+    bars = [Bar(0, 5, "short", "canceled"), Bar(5, 900, "long", "active")]
+    (lane,) = drawing.lanes(LaneChart("", "", 0, 1000, 1000, [Lane("x", bars, marks)])).lanes
+
+    assert [dot.label for dot in lane.dots] == ["published", "ended", "rollout"]
+    assert [box.thin for box in lane.boxes] == [True, False]
 
 
 def test_a_chart_of_one_bar() -> None:

@@ -113,7 +113,14 @@ def _fleet(factory: Factory, model: Model) -> None:
     report = ask(factory, builders("", "release")["fleet"])
     offered = [(o.tag, o.kind, o.wave, o.latest, o.devices, o.on_latest, o.orphans, o.held) for o in report.offered]
     fields = ("tag", "kind", "wave", "latest", "devices", "on_latest", "on_orphan", "held")
-    assert offered == [tuple(row[f] for f in fields) for row in counting.status(model, factory.now)["tags"]]
+    rows = [tuple(row[f] for f in fields) for row in counting.status(model, factory.now)["tags"]]
+    assert offered == [row for row in rows if row[3] or row[4]]
+    for tag in TAGS:
+        rows = [row for row in report.offered if row.tag == tag and row.kind != "ci"]
+        now = ask(factory, builders("", tag)["tag"]).now
+        assert (now.devices, now.on_latest, now.on_orphan) == (
+            sum(row.devices for row in rows), sum(row.on_latest for row in rows), sum(row.orphans for row in rows)
+        )  # fmt: skip
     present = [d for d in model.devices.values() if d.present]
     assert {v.version: v.devices for v in report.versions} == Counter(d.number for d in present if d.production)
     limits = [factory.now - HOUR * hours for hours in (4, 24, 7 * 24, 30 * 24)]

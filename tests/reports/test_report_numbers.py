@@ -7,14 +7,22 @@ from pathlib import Path
 
 import pytest
 
+from cli.reports.page import CurveChart, Fact
 from cli.reports.pages.activity import page
+from cli.reports.pages.expiry import page as expiry_page
+from cli.reports.pages.fleet import page as fleet_page
+from cli.reports.pages.tag import page as tag_page
+from cli.reports.pages.wave import page as wave_page
+from ledger.application import waves
 from ledger.domain.wave import UnknownWave
-from projections.reports.expiry import GroupHit
+from projections.reports.activity import KINDS
+from projections.reports.expiry import GroupHit, Soonest
 from projections.reports.fleet import Offered, Version
 from projections.reports.tag import ProductionTarget, UnknownTag
 from projections.reports.values import Span, Wanted
 from projections.reports.wave import Counts, Milestone
 from projections.reports.waves import Outcomes, Reason, WaveSummary
+from projections.tuf.destination import Directory
 from tests import stores
 from tests.reports.telling import Story, ask, builders, hour
 from tests.support import DAY, HOUR, Factory, device
@@ -39,6 +47,24 @@ def test_waves_of_all_time(story: Story) -> None:
 
 
 @pytest.mark.parametrize(
+    ("hours", "median"), [((5,), 5), ((1, 5), 3), ((1, 2, 30), 2), ((8, 1, 2, 30), 5)], ids=["1", "2", "3", "4"]
+)
+def test_the_median_of_an_even_number_lies_between_the_middle_two(
+    factory: Factory, hours: tuple[int, ...], median: int
+) -> None:
+    """Half of the waves took as long or less, half as long or more."""
+    for number, took in enumerate(hours, start=1):
+        factory.build(number)
+        factory.init(f"w{number}", number)
+        factory.wait(took * HOUR)
+        factory.complete(f"w{number}")
+    report = ask(factory, builders("", "release")["waves"])
+
+    assert report.outcomes.median_to_complete == Span(median * HOUR)
+    assert report.outcomes.median_to_cancel is None
+
+
+@pytest.mark.parametrize(
     ("since", "until", "names"),
     [(0, 0, []), (0, 1, ["v7"]), (25, 30, ["v7"]), (26, 47, []), (26, 48, ["v8"]), (10, 49, ["v7", "v8"])],
 )
@@ -51,7 +77,7 @@ def test_waves_of_a_period(story: Story, since: int, until: int, names: list[str
 
 
 def test_a_wave_from_init_to_its_end(story: Story) -> None:
-    """Who did what when; the publication that first showed it is among it."""
+    """Who did what when; the publications that first showed it, and how it ended, are among it."""
     report = story.ask("wave")
 
     assert report.wave == V7
@@ -62,6 +88,7 @@ def test_a_wave_from_init_to_its_end(story: Story) -> None:
         ("published", "alice", hour(2)),
         ("rollout", "alice", hour(5)),
         ("complete", "bob", hour(25)),
+        ("promoted", "bob", hour(25)),
     ]
     assert [(r.group, r.full_group, r.listed, r.devices, r.reached) for r in report.rollouts] == [
         ("canary", True, False, 2, 2),
@@ -85,13 +112,42 @@ def test_the_adoption_of_a_wave(story: Story) -> None:
         (hour(10), 8, 4, 4),
         (hour(30), 8, 7, 7),
     ]
+    assert (report.period.since, report.period.until) == (hour(1), hour(30) + 29 * HOUR // 20)
+    assert report.stragglers is None
     assert report.milestones == (
         Milestone(10, hour(3), Span(2 * HOUR)),
         Milestone(50, hour(10), Span(9 * HOUR)),
         Milestone(90, hour(40), Span(39 * HOUR)),  # the last one moved away
         Milestone(100, hour(40), Span(39 * HOUR)),
     )
-    assert report.counts == Counts(total=7, updated=7, scheduled=0, unscheduled=0)
+    assert report.counts == Counts(total=7, updated=7, scheduled=0, unscheduled=0, on_wave=6)
+
+
+def test_one_late_device_does_not_stretch_the_adoption_of_all_others(factory: Factory) -> None:
+    """Its chart ends where the others had followed, and says how many came later; the table has them all."""
+    factory.build(1)
+    factory.register(*[device(f"d{n:02}") for n in range(30)])
+    began = factory.now
+    factory.init("w", 1)
+    factory.complete("w")
+    for n in range(28):
+        factory.wait(HOUR)
+        factory.report((f"d{n:02}", "arm64-lmp-1", factory.now))
+    factory.wait(90 * DAY)
+    factory.report(("d28", "arm64-lmp-1", factory.now))
+    factory.wait(DAY)
+    report = ask(factory, builders("w", "release")["wave"])
+    (section,) = [section for section in wave_page(report).sections if section.key == "adoption"]
+    chart = section.chart
+
+    assert report.stragglers is not None
+    assert (report.stragglers.devices, report.stragglers.last_at) == (1, factory.now - DAY)
+    assert isinstance(chart, CurveChart)
+    assert began + 28 * HOUR < chart.end < began + 29 * HOUR
+    assert chart.stacked[0].points[-1][1] == 28
+    assert "1 more device followed much later, the last one on" in chart.description
+    assert (report.adoption[-1].at, report.adoption[-1].updated) == (factory.now - DAY, 29)
+    assert len(section.rows) == len(report.adoption) == 30
 
 
 def test_the_adoption_of_a_canceled_wave(story: Story) -> None:
@@ -103,8 +159,33 @@ def test_the_adoption_of_a_canceled_wave(story: Story) -> None:
         (hour(49), 7, 1, 1),
         (hour(50), 7, 1, 1),
     ]
-    assert report.timeline[-1].what == "cancel"
+    assert [(m.what, m.by, m.at) for m in report.timeline[-2:]] == [
+        ("cancel", "bob", hour(50)),
+        ("withdrawn", "bob", hour(50)),
+    ]
+    facts = {fact.label: fact.value for fact in wave_page(report).facts}
+    assert facts["Still on version 8 now"] == report.counts.on_wave == 1
     assert [m.at for m in report.milestones] == [hour(49), None, None, None]
+
+
+def test_a_canceled_wave_is_not_said_to_have_updated_who_runs_a_newer_one(factory: Factory) -> None:
+    """Once a later wave is on all devices, nobody runs the canceled one; nor was it withdrawn if nobody saw it."""
+    factory.build(1, 2)
+    factory.register(device("a"), device("b"))
+    factory.init("w1", 1)
+    factory.rollout("w1", uuids=["a"])
+    factory.report(("a", "arm64-lmp-1", factory.now))
+    waves.cancel(factory.ledger, factory.facts, "w1", None)
+    factory.init("w2", 2)
+    factory.complete("w2")
+    factory.report(("a", "arm64-lmp-2", factory.now), ("b", "arm64-lmp-2", factory.now))
+    factory.publish(Directory(factory.path.parent / "public"))
+    report = ask(factory, builders("w1", "release")["wave"])
+    facts = {fact.label: fact.value for fact in wave_page(report).facts}
+
+    assert facts["Still on version 1 now"] == 0
+    assert report.timeline[-1].what == "cancel"
+    assert ask(factory, builders("w2", "release")["wave"]).timeline[-1].what == "promoted"
 
 
 def test_what_a_wave_pruned(factory: Factory) -> None:
@@ -145,6 +226,27 @@ def test_the_releases_of_a_tag(story: Story) -> None:
     assert report.now.targets == (ProductionTarget("amd64-lmp-7", 7), ProductionTarget("arm64-lmp-7", 7))
     assert (report.now.latest, report.now.active_wave) == (7, None)
     assert (report.now.devices, report.now.on_latest, report.now.on_orphan) == (7, 6, 1)
+
+
+def test_tag_and_fleet_have_one_newest(factory: Factory) -> None:
+    """In an active wave a device is on the newest with the wave's number, outside of it with production's."""
+    factory.build(7, 8)
+    factory.register(*[device(f"d{n}", "stable", "canary" if n < 3 else "europe") for n in range(8)])
+    factory.init("v7", 7, "stable")
+    factory.complete("v7")
+    factory.report(*[(f"d{n}", "arm64-lmp-7", factory.now) for n in range(7)])
+    factory.init("v8", 8, "stable")
+    factory.rollout("v8", group="canary")
+    factory.report(("d0", "arm64-lmp-8", factory.now))
+    build = builders("v8", "stable")
+    tag, fleet = ask(factory, build["tag"]), ask(factory, build["fleet"])
+
+    assert [(row.kind, row.latest, row.on_latest) for row in fleet.offered if row.tag == "stable"] == [
+        ("production", 7, 4), ("wave", 8, 1),
+    ]  # fmt: skip
+    assert (tag.now.latest, tag.now.devices, tag.now.on_latest, tag.now.on_orphan) == (7, 8, 5, 0)
+    assert Fact("On the newest offered", 5, "62 %; v8's to devices in it, else production's") in tag_page(tag).facts
+    assert Fact("Updated so far", 1, "of 3 devices in the wave") in wave_page(ask(factory, build["wave"])).facts
 
 
 def test_versions_over_time(story: Story) -> None:
@@ -197,8 +299,41 @@ def test_the_fleet(story: Story) -> None:
     ]  # fmt: skip
     assert [d.uuid for d in report.silence.longest] == ["c1", "e0", "e1", "e2", "e3", "e4", "c0"]
     assert report.silence.longest[0].seen_at == hour(4)
+    assert (report.silence.silent, report.silence.never) == (7, 3)
     last = report.share.points[-1]
     assert (last.devices, last.orphans, last.counts) == (9, 1, (2, 6, 1))
+
+
+def test_of_many_silent_devices_the_fleet_says_how_many(factory: Factory) -> None:
+    """Ten are listed, and the page says of how many, and how many were never heard of at all."""
+    factory.build(1)
+    factory.register(*[device(f"d{n:02}") for n in range(40)])
+    factory.report(*[(f"d{n:02}", "arm64-lmp-1", factory.now) for n in range(28)])
+    factory.wait(2 * DAY)
+    factory.report(*[(f"d{n:02}", "arm64-lmp-1", factory.now) for n in range(5)])
+    report = ask(factory, builders("", "release")["fleet"])
+    (section,) = [section for section in fleet_page(report).sections if section.key == "longest"]
+
+    assert len(report.silence.longest) == 10
+    assert (report.silence.silent, report.silence.never) == (23, 12)
+    assert "The first 10 of 23 devices" in section.note
+    assert "Never heard of, and not in this table: 12." in section.note
+
+
+def test_what_has_no_devices_and_offers_nothing_is_left_out(factory: Factory) -> None:
+    """A tag stays while a device follows it or a target is there, and is gone with both."""
+
+    def rows() -> list[tuple[str, int, int]]:
+        report = ask(factory, builders("", "release")["fleet"])
+        return [(row.tag, row.latest, row.devices) for row in report.offered]
+
+    factory.build(1, tags=("release",))
+    assert rows() == [("release", 1, 0)]
+    factory.register(device("t", "release", production=False))
+    factory.prune(tags=("release",))
+    assert rows() == [("release", 0, 1)]
+    factory.register(device("t", "main", production=False))
+    assert rows() == [("main", 0, 1)]
 
 
 def test_activity(story: Story) -> None:
@@ -213,6 +348,8 @@ def test_activity(story: Story) -> None:
     assert (alice.imports, bob.imports) == (5, 3)
     assert (bob.first_at, bob.last_at) == (hour(25), hour(50))
     assert sum(a.events for a in report.actors) == report.events == story.factory.head()[0]
+    for actor in report.actors:
+        assert sum(getattr(actor, kind) for kind in (*KINDS, "other")) == actor.events
     assert sum(one.events for one in report.busy) == report.events
     assert [one.since for one in report.busy] == list(range(report.busy[0].since, hour(74) + 1, report.width))
 
@@ -272,6 +409,35 @@ def test_what_expired_and_what_is_to_be_renewed(story: Story) -> None:
     assert state(end - 7 * DAY // 2) == ("renew", 7 * DAY // 2)
     assert state(end - 1) == ("renew", 1)
     assert state(end) == ("expired", 0)
+
+
+def test_what_expires_next_may_be_several_things(story: Story) -> None:
+    """All that expires in that second is told, with each of the devices that any of it hits once."""
+    report = ask(story.factory, builders("v7", "stable")["expiry"], hour(3) + 7 * DAY)
+    together = [one for one in report.expiring if one.expires == hour(50) + 7 * DAY]
+    (fact,) = [fact for fact in expiry_page(report).facts if fact.label == "Devices it would hit"]
+
+    assert report.soonest == Soonest(
+        ("the timestamp of view held/v8", "the timestamp of view production/stable"),
+        hour(50) + 7 * DAY, Span(47 * HOUR), 7,
+    )  # fmt: skip
+    assert sum(one.devices for one in together) == fact.value == 7
+    assert report.refusing == 1  # ci/main's timestamp
+    late = ask(story.factory, builders("v7", "stable")["expiry"], hour(50) + 1000 * DAY)
+    assert late.refusing == 8  # by timestamp and targets, and counted once; beta has no production targets
+    assert {one.kind for one in late.expiring if one.state != "expired"} == {"root"}
+    assert late.soonest.devices == 10
+
+
+def test_who_renews_what_with_which_command(story: Story) -> None:
+    """Online keys for timestamps and CI, the holders of targets keys for documents, that of a root key for the root."""
+    found = {one.what: (one.renewed_with, one.renewal) for one in story.ask("expiry").expiring}
+
+    assert found["the timestamp of view production/stable"] == ("online", "waveledger tuf refresh")
+    assert found["the targets of view held/v8"] == ("targets", "waveledger targets resign stable -k KEYS")
+    assert found["the targets of view ci/main"] == ("online", "waveledger tuf refresh")
+    assert found["the production root, version 1"] == ("root", "waveledger keys tuf renew-root --keys root.keys.tgz")
+    assert found["the ci root, version 1"][0] == "online"
 
 
 def test_what_expires_up_to_a_time(story: Story) -> None:

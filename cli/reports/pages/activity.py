@@ -22,10 +22,14 @@ def page(report: ActivityReport) -> Page:
         Column("first_at", "First"),
         Column("last_at", "Last"),
         Column("events", "Events", numeric=True),
-        *(Column(kind, kind.capitalize(), numeric=True) for kind in KINDS),
+        *(Column(kind, kind.capitalize(), numeric=True) for kind in (*KINDS, "other")),
     ]
     rows = [
-        (actor.actor, actor.role, actor.first_at, actor.last_at, actor.events, *(getattr(actor, k) for k in KINDS))
+        (
+            *(actor.actor, actor.role, actor.first_at, actor.last_at, actor.events),
+            *(getattr(actor, kind) for kind in KINDS),
+            actor.other,
+        )
         for actor in report.actors
     ]
     return Page(
@@ -55,4 +59,4 @@ def _busy(report: ActivityReport) -> Section:
     )
     columns = [Column("since", f"{width.capitalize()} from"), Column("events", "Events", numeric=True)]
     rows = [(one.since, one.events) for one in report.busy]
-    return Section("busy", "Over time", columns, rows, chart, detail=True)
+    return Section("busy", "Over time", columns, rows, chart, detail=True, brief=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from cli.reports import words
-from cli.reports.page import Bar, Column, Fact, Lane, LaneChart, Page, Section
-from cli.reports.pages.parts import MOST_LANES, named
-from projections.reports.expiry import Expiring, ExpiryReport
+from cli.reports.page import Bar, Cell, Column, Fact, Lane, LaneChart, Page, Said, Section
+from cli.reports.pages.parts import MOST_LANES, listed
+from projections.reports.expiry import Expiring, ExpiryReport, Soonest
 
+_WITH = {"root": "offline root key", "targets": "offline targets keys", "online": "online keys"}
 _STATES = {"expired": "expired", "renew": "renew now", "fresh": "fresh"}
 
 
@@ -14,18 +15,21 @@ def page(report: ExpiryReport) -> Page:
     """The page."""
     expired = sum(one.state == "expired" for one in report.expiring)
     renew = sum(one.state == "renew" for one in report.expiring)
-    soonest = next((one for one in report.expiring if one.state != "expired"), None)
+    soonest = report.soonest
     columns = [
         Column("what", "What"),
         Column("kind", "Kind"),
+        Column("since", ""),
         Column("expires", "Expires"),
         Column("left_seconds", "Left", numeric=True),
         Column("state", "State"),
         Column("devices", "Devices hit", numeric=True),
         Column("groups", "Of groups"),
+        Column("renewed_with", "Renewed with"),
+        Column("renewal", "Command"),
     ]
     rows = [
-        (one.what, one.kind, one.expires, one.left, _STATES[one.state], one.devices, _groups(one))
+        (one.what, one.kind, one.since, one.expires, one.left, _state(one), one.devices, _groups(one), *_renewal(one))
         for one in report.expiring
     ]
     until = f" up to {words.moment(report.until)} UTC" if report.until is not None else ""
@@ -37,18 +41,36 @@ def page(report: ExpiryReport) -> Page:
         report.basis,
         None,
         [
-            Fact("Expired", expired),
+            Fact("Expired", expired, _refusing(report.refusing) if expired else ""),
             Fact("To renew", renew, "past half of their life"),
             Fact("Fresh", len(report.expiring) - expired - renew),
-            Fact("Next to expire", soonest.left if soonest else None, soonest.what if soonest else "nothing"),
-            Fact("It would hit", soonest.devices if soonest else 0, "devices"),
+            Fact("Next to expire in", soonest.left if soonest else None, _next(soonest) if soonest else "nothing"),
+            Fact("Devices it would hit", soonest.devices if soonest else 0),
         ],
         [Section("expiring", "By date", columns, rows, _chart(report)), _keys(report)],
     )
 
 
-def _groups(one: Expiring) -> str | None:
-    return named(f"{hit.group or '(no group)'} {hit.devices}" for hit in one.groups)
+def _refusing(devices: int) -> str:
+    return f"{words.counted(devices, 'device')} refuse{'s' if devices == 1 else ''} updates"
+
+
+def _next(soonest: Soonest) -> str:
+    more = len(soonest.what) - 1
+    return soonest.what[0] + (f", and {more} more in the same second" if more else "")
+
+
+def _renewal(one: Expiring) -> tuple[Cell, Cell]:
+    return Said(one.renewed_with, _WITH[one.renewed_with]), one.renewal
+
+
+def _state(one: Expiring) -> Said:
+    return Said(one.state, _STATES[one.state])
+
+
+def _groups(one: Expiring) -> Said:
+    told = ", ".join(f"{hit.group or '(no group)'} {hit.devices:,}" for hit in one.groups)
+    return Said(one.groups, told or None)
 
 
 def _chart(report: ExpiryReport) -> LaneChart | None:
@@ -62,7 +84,10 @@ def _chart(report: ExpiryReport) -> LaneChart | None:
         min(one.since for one in shown),
         max(report.basis.at, *(one.expires for one in shown)),
         report.basis.at,
-        [Lane(one.what, [Bar(one.since, one.expires, _STATES[one.state], one.state)]) for one in shown],
+        [
+            Lane(one.what.removeprefix("the "), [Bar(one.since, one.expires, _STATES[one.state], one.state)])
+            for one in shown
+        ],
     )
 
 
@@ -75,7 +100,13 @@ def _keys(report: ExpiryReport) -> Section:
         Column("expires", "Counts until"),
     ]
     rows = [
-        (key.repository, key.keyid, ", ".join(key.roles), "online" if key.online else "offline", key.expires)
+        (
+            key.repository,
+            key.keyid,
+            listed(key.roles),
+            Said(key.online, "online" if key.online else "offline"),
+            key.expires,
+        )
         for key in report.keys
     ]
     note = "A key has no expiry of its own: it counts until the root that lists it expires."

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from cli.reports import words
-from cli.reports.page import Bar, Cell, Column, CurveChart, Lane, LaneChart, Mark, Section, Series
+from cli.reports.page import Bar, Cell, Column, CurveChart, Lane, LaneChart, Mark, Said, Section, Series
 from projections.reports.share import Share
 from projections.reports.values import Period
 from projections.reports.waves import WaveSummary
@@ -24,7 +24,7 @@ WAVE_COLUMNS = (
     Column("finished_by", "Ended by"),
     Column("duration_seconds", "Took", numeric=True),
     Column("rollouts", "Rollouts", numeric=True),
-    Column("reached", "Reached", numeric=True),
+    Column("reached", "Rolled out to", numeric=True),
     Column("prune", "Pruned"),
     Column("reason", "Reason"),
 )
@@ -45,7 +45,7 @@ def wave_row(wave: WaveSummary) -> tuple[Cell, ...]:
         wave.duration,
         wave.rollouts,
         wave.reached,
-        ", ".join(map(str, wave.prune)) or None,
+        listed(wave.prune),
         wave.reason,
     )
 
@@ -125,9 +125,9 @@ def share_section(share: Share, period: Period, of: str) -> Section:
     return Section("share", "Versions over time", columns, rows, chart, detail=True)
 
 
-def named(values: Iterable[str]) -> str | None:
-    """Names in one cell."""
-    return ", ".join(values) or None
+def listed(values: Sequence[object]) -> Said:
+    """Names or numbers in one cell, which is a list in JSON."""
+    return Said(tuple(values), ", ".join(map(str, values)) or None)
 
 
 def in_period(period: Period) -> str:

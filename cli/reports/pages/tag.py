@@ -28,7 +28,7 @@ def page(report: TagReport) -> Page:
             Fact("In production", f"version {now.latest}" if now.latest else "nothing yet", _until(report)),
             Fact("Active wave", now.active_wave),
             Fact("Production devices", now.devices),
-            Fact("On the newest", now.on_latest, words.part(now.on_latest, now.devices)),
+            Fact("On the newest offered", now.on_latest, _newest(report)),
             Fact("On an orphan", now.on_orphan, words.part(now.on_orphan, now.devices)),
         ],
         [
@@ -37,6 +37,13 @@ def page(report: TagReport) -> Page:
             targets,
         ],
     )
+
+
+def _newest(report: TagReport) -> str:
+    if report.now.active_wave is None:
+        return words.part(report.now.on_latest, report.now.devices)
+    share = words.part(report.now.on_latest, report.now.devices) or "none"
+    return f"{share}; {report.now.active_wave}'s to devices in it, else production's"
 
 
 def _until(report: TagReport) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cli.reports import words
-from cli.reports.page import Bar, Column, CurveChart, Fact, Lane, LaneChart, Mark, Page, Section, Series
-from cli.reports.pages.parts import named
-from projections.reports.wave import Rollout, WaveReport
+from cli.reports.page import Bar, Column, CurveChart, Fact, Lane, LaneChart, Mark, Page, Said, Section, Series
+from projections.reports.wave import Rollout, Stragglers, WaveReport
 
 _WHAT = {
     "init": "Prepared",
@@ -17,6 +16,8 @@ _WHAT = {
     "rollout": "Rollout",
     "complete": "Completed",
     "cancel": "Canceled",
+    "promoted": "Published as production",
+    "withdrawn": "Published without it",
 }
 
 
@@ -41,7 +42,10 @@ def page(report: WaveReport) -> Page:
                 "signatures",
                 "Offline signatures",
                 [Column("at", "When"), Column("by", "By"), Column("keyid", "Key"), Column("again", "What")],
-                [(s.at, s.by, s.keyid, "signed anew" if s.again else "signed") for s in report.signatures],
+                [
+                    (s.at, s.by, s.keyid, Said(s.again, "signed anew" if s.again else "signed"))
+                    for s in report.signatures
+                ],
             ),
             Section("targets", "New targets", [Column("name", "Target")], [(name,) for name in report.targets]),
             Section(
@@ -49,24 +53,37 @@ def page(report: WaveReport) -> Page:
                 "Pruned from production",
                 [Column("name", "Target")],
                 [(name,) for name in report.pruned_targets],
-                note=f"Numbers asked for: {named(map(str, wave.prune))}." if wave.prune else "",
+                note=f"Numbers asked for: {', '.join(map(str, wave.prune))}." if wave.prune else "",
             ),
         ],
     )
 
 
 def _facts(report: WaveReport) -> Iterator[Fact]:
-    wave, counts = report.wave, report.counts
+    wave = report.wave
     ended = f"{words.moment(wave.finished_at)} UTC, by {wave.finished_by}" if wave.finished_at is not None else ""
     yield Fact("Outcome", wave.status, ended)
     yield Fact("Init to end", wave.duration, "" if wave.finished_at is not None else "not ended")
-    yield Fact("Reached by rollouts", wave.reached, words.counted(wave.rollouts, "rollout"))
-    yield Fact("Updated now", counts.updated, f"of {words.counted(counts.total, 'device')} on the tag")
+    yield Fact("Devices rolled out to", wave.reached, f"in {words.counted(wave.rollouts, 'rollout')}")
+    yield _running(report)
     yield Fact(
         "Signatures",
         len({s.keyid for s in report.signatures}),
         f"{words.counted(report.threshold - 1, 'offline one')} needed",
     )
+
+
+def _running(report: WaveReport) -> Fact:
+    version, counts = report.wave.version, report.counts
+    of_all = f"of {words.counted(counts.total, 'device')} on the tag"
+    match report.wave.status:
+        case "canceled":  # who runs something newer by now says nothing of this wave
+            return Fact(f"Still on version {version} now", counts.on_wave, of_all)
+        case "complete":
+            return Fact(f"On version {version} or above now", counts.updated, of_all)
+        case _:
+            inside = counts.updated + counts.scheduled
+            return Fact("Updated so far", counts.updated, f"of {words.counted(inside, 'device')} in the wave")
 
 
 def _timeline(report: WaveReport) -> Section:
@@ -91,7 +108,7 @@ def _timeline(report: WaveReport) -> Section:
         report.basis.at,
         [Lane(f"{wave.name}, version {wave.version}", [bar], marks)],
     )
-    rows = [(m.position, m.at, m.by, _WHAT.get(m.what, m.what)) for m in report.timeline]
+    rows = [(m.position, m.at, m.by, Said(m.what, _WHAT.get(m.what, m.what))) for m in report.timeline]
     return Section("timeline", "Timeline", columns, rows, chart)
 
 
@@ -103,19 +120,22 @@ def _adoption(report: WaveReport) -> Section:
         Column("updated", "At or above", numeric=True),
         Column("on_wave", "On the wave", numeric=True),
     ]
-    version = report.wave.version
+    version, late = report.wave.version, report.stragglers
+    end = int(report.period.until if late is None else late.after)
+    drawn = [p for p in points if p.at <= end]
     reached = [(int(report.period.since), 0), *((int(r.at), r.reached) for r in report.rollouts)]
-    reached.append((int(report.period.until), report.wave.reached))
-    lines = [Series("devices on the tag", "total", [(p.at, p.devices) for p in points])]
+    reached.append((end, report.wave.reached))
+    lines = [Series("devices on the tag", "total", [(p.at, p.devices) for p in drawn])]
     if report.rollouts:
-        lines.append(Series("reached by rollouts", "reached", reached))
+        lines.append(Series("devices rolled out to", "reached", reached))
     chart = CurveChart(
         f"Devices that run version {version}",
         f"The area is the number of production devices on tag {report.wave.tag} that run version {version} or above. "
-        "The dashed line is how many devices the tag has, the thin one how many rollouts had reached.",
+        "The dashed line is how many devices the tag has, the thin one to how many it was rolled out."
+        + ("" if late is None else _late(late)),
         report.period.since,
-        report.period.until,
-        [Series(f"run version {version} or above", "s3", [(p.at, p.updated) for p in points])],
+        end,
+        [Series(f"run version {version} or above", "s3", [(p.at, p.updated) for p in drawn])],
         lines,
         [Mark(m.at, _WHAT.get(m.what, m.what), m.what) for m in report.timeline if m.what in {"complete", "cancel"}],
     )
@@ -123,13 +143,22 @@ def _adoption(report: WaveReport) -> Section:
     return Section("adoption", "Adoption", columns, rows, chart, detail=True)
 
 
+def _late(late: Stragglers) -> str:
+    return (
+        f" {words.counted(late.devices, 'more device')} followed much later, the last one on "
+        f"{words.moment(late.last_at)} UTC: not drawn here, but among the numbers of the table."
+    )
+
+
 def _milestones(report: WaveReport) -> Section:
     columns = [
         Column("percent", "Percent of devices", numeric=True),
-        Column("at", "Reached"),
+        Column("at", "When"),
         Column("after_seconds", "After init", numeric=True),
     ]
-    rows = [(one.percent, one.at, one.after) for one in report.milestones]
+    rows = [
+        (one.percent, Said(None, "not so far") if one.at is None else one.at, one.after) for one in report.milestones
+    ]
     return Section("milestones", "How fast it went", columns, rows)
 
 
@@ -137,11 +166,16 @@ def _rollouts(report: WaveReport) -> Section:
     columns = [
         Column("at", "When"),
         Column("by", "By"),
-        Column("to", "To"),
+        Column("group", "To"),
+        Column("full_group", ""),
+        Column("listed", ""),
         Column("devices", "Devices", numeric=True),
-        Column("reached", "Reached so far", numeric=True),
+        Column("reached", "In all so far", numeric=True),
     ]
-    rows = [(one.at, one.by, _to(one), one.devices, one.reached) for one in report.rollouts]
+    rows = [
+        (one.at, one.by, Said(one.group, _to(one)), one.full_group, one.listed, one.devices, one.reached)
+        for one in report.rollouts
+    ]
     return Section("rollouts", "Rollouts", columns, rows)
 
 

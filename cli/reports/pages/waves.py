@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cli.reports import words
-from cli.reports.page import Column, Fact, Page, Section
+from cli.reports.page import Column, Fact, Page, Said, Section
 from cli.reports.pages.parts import in_period, waves_section
 from projections.reports.waves import WavesReport
 
@@ -15,7 +15,7 @@ def page(report: WavesReport) -> Page:
         "reasons",
         "Why waves were canceled",
         [Column("reason", "Reason"), Column("waves", "Waves", numeric=True)],
-        [(reason.reason or "(nobody said)", reason.waves) for reason in report.reasons],
+        [(reason.reason or Said(None, "(nobody said)"), reason.waves) for reason in report.reasons],
     )
     return Page(
         "waves",
