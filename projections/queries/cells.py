@@ -5,7 +5,7 @@ Rules of this module:
 * A cell is a set of devices that all counts treat alike: same tag, kind, group, number, and the same relation to the
   tag's active wave and to held views.
 * Most devices are told apart by the index that they are counted along. Those with a row of their own in the active
-  active wave, and held ones, are counted along `fleet_member` and taken out of the first count.
+  wave, and held ones, are counted along `fleet_member` and taken out of the first count.
 * Sightings are looked up only for whoever asks who is online: a row for each device is most of what that costs.
 """
 
