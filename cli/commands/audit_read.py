@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +10,11 @@ from cli import documents
 from cli.context import moment_of, reading_ledger
 from cli.options import MOST, At, Limit, Page
 from cli.output import Format, FormatOption, Output, Table, chosen, put, say, show
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from projections.queries.audit import Filter
 
 _LISTS = {  # where to look for a name that a filter did not find
     "tag": ("about tag", "waveledger status shows the tags"),
@@ -38,9 +43,7 @@ def log(
 
     Example: waveledger audit log --wave v48
     """
-    from cli.errors import NoSuchEvents
     from ledger.domain.values import parse_time, to_epoch
-    from ledger.domain.wave import UnknownWave
     from ledger.store import events
     from projections.queries import audit as query
 
@@ -57,11 +60,8 @@ def log(
             moment.position if moment else None,
         )
         found = query.page(connection, wanted, limit=limit, number=page)
-        if not found.rows and page == 1 and (unknown := query.nothing_about(connection, wanted)):
-            if unknown == "wave":
-                raise UnknownWave(wave=str(wave))
-            what, lists = _LISTS[unknown]
-            raise NoSuchEvents(what=f"{what} {getattr(wanted, unknown)!r}", lists=lists)
+        if not found.rows and page == 1:
+            _require_known(connection, wanted)
         size = moment.position if moment else events.head(connection).size
         root = events.frontier_at(connection, size).root()
     lines = [documents.of_event(row, query.summary(row)) for row in found.rows]
@@ -70,16 +70,32 @@ def log(
         "head": {"position": size, "root": root.hex()},
         "next": found.next,
     }
-    if chosen(format) is Format.CSV:
-        table = Table(documents.EVENT, [tuple(line.values()) for line in lines])
-    else:
-        rows = [(line["position"], line["recorded_at"], line["actor"], line["summary"]) for line in lines]
-        table = Table(["position", "recorded at", "actor", "what"], rows)
-    show(Output(document, [table]), format)
+    show(Output(document, [_table(lines, chosen(format))]), format)
     if not found.rows:
         say("no event matches" if page == 1 else f"there is no page {page}")
     if found.next:
         say(f"there is more: --page {found.next}, or --after {found.rows[-1].position}")
+
+
+def _require_known(connection: Connection, wanted: Filter) -> None:
+    """Nothing was found: whether by a name that no event knows. Raises: UnknownWave, NoSuchEvents."""
+    from cli.errors import NoSuchEvents
+    from ledger.domain.wave import UnknownWave
+    from projections.queries.audit import nothing_about
+
+    unknown = nothing_about(connection, wanted)
+    if unknown == "wave":
+        raise UnknownWave(wave=str(wanted.wave))
+    if unknown is not None:
+        what, lists = _LISTS[unknown]
+        raise NoSuchEvents(what=f"{what} {getattr(wanted, unknown)!r}", lists=lists)
+
+
+def _table(lines: list[dict[str, Any]], format_: Format) -> Table:
+    if format_ is Format.CSV:
+        return Table(documents.EVENT, [tuple(line.values()) for line in lines])
+    rows = [(line["position"], line["recorded_at"], line["actor"], line["summary"]) for line in lines]
+    return Table(["position", "recorded at", "actor", "what"], rows)
 
 
 def show_event(

@@ -169,8 +169,8 @@ def _silences(connection: Connection, now: int) -> Silences:
     longest = connection.execute(
         text(
             "SELECT d.uuid, d.name, t.name, l.seen FROM (SELECT c.dev, c.seen FROM ("
-            f"SELECT d.dev, {_LAST_SEEN} AS seen FROM fleet_device d LEFT JOIN sighting s ON s.dev = d.dev WHERE d.tag > 0"
-            ") c WHERE c.seen > 0 AND c.seen < :since ORDER BY c.seen, c.dev LIMIT :most) l "
+            f"SELECT d.dev, {_LAST_SEEN} AS seen FROM fleet_device d LEFT JOIN sighting s ON s.dev = d.dev "
+            "WHERE d.tag > 0) c WHERE c.seen > 0 AND c.seen < :since ORDER BY c.seen, c.dev LIMIT :most) l "
             "JOIN fleet_device d ON d.dev = l.dev JOIN fleet_name t ON t.kind = 'tag' AND t.id = d.tag "
             "ORDER BY l.seen, l.dev"
         ),

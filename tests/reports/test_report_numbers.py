@@ -319,6 +319,11 @@ def test_of_many_silent_devices_the_fleet_says_how_many(factory: Factory) -> Non
     assert "The first 10 of 23 devices" in section.note
     assert "Never heard of, and not in this table: 12." in section.note
 
+    factory.report(*[(f"d{n:02}", "arm64-lmp-1", factory.now) for n in range(40)])
+    everybody = fleet_page(ask(factory, builders("", "release")["fleet"]))
+    (section,) = [section for section in everybody.sections if section.key == "longest"]
+    assert section.note == "Who was ever heard of was heard of within a day."
+
 
 def test_what_has_no_devices_and_offers_nothing_is_left_out(factory: Factory) -> None:
     """A tag stays while a device follows it or a target is there, and is gone with both."""

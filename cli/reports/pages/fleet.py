@@ -96,12 +96,13 @@ def _silence(report: FleetReport) -> list[Section]:
 
 
 def _longest(silence: Silences) -> str:
+    never = f"Never heard of, and not in this table: {silence.never:,}." if silence.never else ""
+    if not silence.silent:
+        return f"Who was ever heard of was heard of within a day. {never}".rstrip()
     shown = len(silence.longest)
     which = "All" if shown == silence.silent else f"The first {shown} of"
-    return (
-        f"{which} {words.counted(silence.silent, 'device')} last heard of more than a day ago. "
-        f"Never heard of, and not in this table: {silence.never:,}."
-    )
+    told = f"{which} {words.counted(silence.silent, 'device')} last heard of more than a day ago. {never}"
+    return told.rstrip()
 
 
 def _within(step: Silence) -> str:
