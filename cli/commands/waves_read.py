@@ -118,7 +118,8 @@ def _details_document(found: query.WaveDetails) -> dict[str, Any]:
                 "full_group": r.full_group,
                 "factory_wide": r.group is None and not r.listed,
                 "devices": r.devices,
-                "plan": r.plan,
+                "plan": r.digest,
+                "planned": r.planned,
             }
             for r in found.rollouts
         ],
@@ -148,7 +149,7 @@ def _details_tables(found: query.WaveDetails) -> list[Table]:
             r.group or ("(listed devices)" if r.listed else "(some of the tag)"),
             r.devices,
             yes(r.full_group),
-            r.plan and r.plan[:12],
+            r.digest[:12] if r.planned else None,
         )
         for r in found.rollouts
     ]

@@ -39,7 +39,7 @@ class WaveRow(NamedTuple):
 
 
 class RolloutRow(NamedTuple):
-    """One rollout of a wave."""
+    """One rollout of a wave; `digest` is the hash of the choice, `planned` whether a plan said it."""
 
     at: int
     by: str
@@ -47,7 +47,8 @@ class RolloutRow(NamedTuple):
     full_group: bool
     listed: bool
     devices: int
-    plan: str | None
+    digest: str
+    planned: bool
 
 
 class WaveDetails(NamedTuple):
@@ -143,7 +144,7 @@ def details(connection: Connection, wave: WaveRow) -> WaveDetails:
     keyids = connection.execute(text("SELECT keyid FROM release_signature WHERE wave = :wave ORDER BY place"), key)
     rollouts = connection.execute(
         text(
-            'SELECT at, "by", grp, full_group, listed, devices, plan FROM release_rollout '
+            'SELECT at, "by", grp, full_group, listed, devices, digest, plan FROM release_rollout '
             "WHERE wave = :wave ORDER BY rollout"
         ),
         key,
@@ -154,7 +155,10 @@ def details(connection: Connection, wave: WaveRow) -> WaveDetails:
         expires,
         threshold,
         list(keyids.scalars()),
-        [RolloutRow(at, by, grp, bool(full), bool(li), n, plan) for at, by, grp, full, li, n, plan in rollouts],
+        [
+            RolloutRow(at, by, grp, bool(full), bool(listed), devices, digest, plan is not None)
+            for at, by, grp, full, listed, devices, digest, plan in rollouts
+        ],
         reason,
     )
 

@@ -34,7 +34,7 @@ NEW_TARGET = json.dumps(
 DEVICE = {"uuid", "name", "hardware_id", "tag", "group", "production", "target", "seen_at", "eligible"}
 ELIGIBLE = {"view", "targets", "latest", "published", "reason"}
 WAVE = {"name", "version", "tag", "status", "created_at", "created_by", "finished_at", "finished_by"}
-ROLLOUT = {"at", "by", "group", "full_group", "factory_wide", "devices", "plan"}
+ROLLOUT = {"at", "by", "group", "full_group", "factory_wide", "devices", "plan", "planned"}
 COUNT = {"name", "tag", "version", "status", "created_at", "finished_at", "total", "updated", "scheduled"} | {
     "unscheduled", "rollout_groups", "other_groups",
 }  # fmt: skip

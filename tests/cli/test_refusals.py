@@ -494,6 +494,9 @@ def test_a_plan_commits_exactly_its_devices(stages: Callable[[str], Waveledger],
     done = shell.json("waves", "rollout", "v60", "--plan", "plan.json", "--print-uuids")
     assert done["uuids"] == planned["devices"]
     assert done["plan"] == planned["plan"] == dry.json["plan"]
+    rollouts = shell.ask("waves", "show", "v60")["rollouts"]
+    assert rollouts[-1]["plan"] == done["plan"]
+    assert [rollout["planned"] for rollout in rollouts] == [*[False] * (len(rollouts) - 1), True]
     told = shell.ask("devices", "list", "--tag", "release", "--production")["devices"]
     inside = {d["uuid"] for d in told if d["eligible"]["view"] == "wave/v60"}
     assert {d["uuid"] for d in told if d["group"] == "canary"} < inside
