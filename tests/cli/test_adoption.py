@@ -589,7 +589,7 @@ main()
 @pytest.mark.parametrize(
     "steps",
     [
-        pytest.param((5, 20, 100, 150), id="some"),
+        pytest.param((20, 150), id="some"),
         *(pytest.param(range(begin, 200, 11), id=f"from {begin}", marks=pytest.mark.slow) for begin in (2, 6, 9)),
     ],
 )
@@ -608,7 +608,7 @@ def test_killed_at_any_step(pristine: Existing, tmp_path: Path, steps: Sequence[
         assert {tag["tag"]: tag["latest"] for tag in told["tags"]} == {"beta": 41, "release": 40}
         assert sorted(path.name for path in (shell.cwd / "keys" / "online").iterdir()) == sorted(ONLINE)
         killed += first.rc == 137
-    assert killed >= 4
+    assert killed >= min(4, len(steps))
     assert {path: path.read_bytes() for path in pristine.keys.iterdir()} == keys
 
 

@@ -43,7 +43,7 @@ def play(template: Factory, history: list[Step]) -> None:
 
 @pytest.mark.property
 @settings(
-    max_examples=stores.examples(25),
+    max_examples=stores.examples(15),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
@@ -54,7 +54,7 @@ def test_a_history_offers_and_counts_what_the_model_says(template: Factory, hist
 
 
 @pytest.mark.property
-@settings(max_examples=stores.examples(15), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=stores.examples(8), deadline=None, suppress_health_check=list(HealthCheck))
 @given(history=held_steps)
 def test_a_history_of_canceled_waves_holds_whom_the_model_holds(simple: Factory, history: list[Step]) -> None:
     """The same where waves are installed and canceled, one over another, on a fleet that moves about."""

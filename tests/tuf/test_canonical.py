@@ -36,7 +36,7 @@ class Colour(IntEnum):
 
 
 @pytest.mark.property
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(VALUES)
 def test_same_bytes_as_securesystemslib(value):
     """For content that passes the door, the fast encoder, the slow one and compact json.dumps agree byte for byte."""
@@ -49,7 +49,7 @@ def test_same_bytes_as_securesystemslib(value):
 
 
 @pytest.mark.property
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(ANYTHING)
 def test_never_other_bytes(value):
     """Whatever is encoded is encoded as securesystemslib does it, and what that refuses is refused."""
